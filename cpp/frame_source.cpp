@@ -1,0 +1,330 @@
+#include "frame_source.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <mutex>
+#include <system_error>
+#include <utility>
+
+#include "parallel_for.hpp"
+
+#ifdef _WIN32
+#define NOMINMAX
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+#else
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+namespace iosfast {
+namespace {
+
+// Sources with more files than this open each file as it is needed, to spare descriptors.
+constexpr std::size_t kMaxOpenFiles = 64;
+
+// One open file, read at given positions; safe to share between threads.
+class File {
+  public:
+    explicit File(const std::string& path);
+    ~File();
+    File(File&& other) noexcept : handle_(std::exchange(other.handle_, kNone)) {}
+    File& operator=(File&& other) noexcept {
+        std::swap(handle_, other.handle_);
+        return *this;
+    }
+    File(const File&) = delete;
+    File& operator=(const File&) = delete;
+
+    // Bytes read; fewer than asked only at the end of the file.
+    std::size_t read(std::uint64_t offset, std::size_t bytes, std::byte* out,
+                     const std::string& path, std::int64_t frame) const;
+    FileFacts facts(const std::string& path) const;
+
+  private:
+#ifdef _WIN32
+    using Handle = void*;
+    static inline const Handle kNone = INVALID_HANDLE_VALUE;
+#else
+    using Handle = int;
+    static constexpr Handle kNone = -1;
+#endif
+    Handle handle_ = kNone;
+};
+
+#ifdef _WIN32
+
+std::string last_error() {
+    return std::system_category().message(static_cast<int>(GetLastError()));
+}
+
+File::File(const std::string& path) {
+    const int length = MultiByteToWideChar(CP_UTF8, 0, path.c_str(), -1, nullptr, 0);
+    std::wstring wide(static_cast<std::size_t>(length), L'\0');
+    MultiByteToWideChar(CP_UTF8, 0, path.c_str(), -1, wide.data(), length);
+    handle_ = CreateFileW(wide.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE, nullptr,
+                          OPEN_EXISTING, FILE_FLAG_SEQUENTIAL_SCAN, nullptr);
+    if (handle_ == kNone) throw ReadFailure("cannot be opened: " + last_error(), path);
+}
+
+File::~File() {
+    if (handle_ != kNone) CloseHandle(handle_);
+}
+
+std::size_t File::read(std::uint64_t offset, std::size_t bytes, std::byte* out,
+                       const std::string& path, std::int64_t frame) const {
+    std::size_t got = 0;
+    while (got < bytes) {
+        OVERLAPPED at{};
+        at.Offset = static_cast<DWORD>(offset + got);
+        at.OffsetHigh = static_cast<DWORD>((offset + got) >> 32);
+        DWORD now = 0;
+        const auto want = static_cast<DWORD>(std::min<std::size_t>(bytes - got, 1U << 30));
+        if (!ReadFile(handle_, out + got, want, &now, &at)) {
+            if (GetLastError() == ERROR_HANDLE_EOF) break;
+            throw ReadFailure("cannot be read: " + last_error(), path, frame);
+        }
+        if (now == 0) break;
+        got += now;
+    }
+    return got;
+}
+
+FileFacts File::facts(const std::string& path) const {
+    LARGE_INTEGER size;
+    FILETIME time;
+    if (!GetFileSizeEx(handle_, &size) || !GetFileTime(handle_, nullptr, nullptr, &time))
+        throw ReadFailure("cannot be examined: " + last_error(), path);
+    const auto ticks = (static_cast<std::int64_t>(time.dwHighDateTime) << 32) | time.dwLowDateTime;
+    return {size.QuadPart, (ticks - 116444736000000000LL) * 100, true};
+}
+
+#else
+
+std::string last_error() { return std::generic_category().message(errno); }
+
+File::File(const std::string& path) {
+    do {
+        handle_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    } while (handle_ < 0 && errno == EINTR);
+    if (handle_ < 0) throw ReadFailure("cannot be opened: " + last_error(), path);
+}
+
+File::~File() {
+    if (handle_ != kNone) ::close(handle_);
+}
+
+std::size_t File::read(std::uint64_t offset, std::size_t bytes, std::byte* out,
+                       const std::string& path, std::int64_t frame) const {
+    std::size_t got = 0;
+    while (got < bytes) {
+        const ::ssize_t now =
+            ::pread(handle_, out + got, bytes - got, static_cast<::off_t>(offset + got));
+        if (now < 0) {
+            if (errno == EINTR) continue;
+            throw ReadFailure("cannot be read: " + last_error(), path, frame);
+        }
+        if (now == 0) break;
+        got += static_cast<std::size_t>(now);
+    }
+    return got;
+}
+
+FileFacts File::facts(const std::string& path) const {
+    struct ::stat info{};
+    if (::fstat(handle_, &info) != 0)
+        throw ReadFailure("cannot be examined: " + last_error(), path);
+#ifdef __APPLE__
+    const auto& time = info.st_mtimespec;
+#else
+    const auto& time = info.st_mtim;
+#endif
+    return {info.st_size, static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec,
+            true};
+}
+
+#endif
+
+class MemoryCursor final : public FrameCursor {
+  public:
+    MemoryCursor(const std::byte* data, std::size_t frame_bytes)
+        : data_(data), frame_bytes_(frame_bytes) {}
+    const std::byte* fetch(std::size_t frame, std::size_t offset, std::size_t /*bytes*/,
+                           std::byte* /*scratch*/) override {
+        return data_ + frame * frame_bytes_ + offset;
+    }
+
+  private:
+    const std::byte* data_;
+    std::size_t frame_bytes_;
+};
+
+}  // namespace
+
+std::unique_ptr<FrameCursor> MemoryFrames::cursor() const {
+    return std::make_unique<MemoryCursor>(data_, frame_bytes());
+}
+
+// Descriptors shared by all cursors, so that the system sees one sequential reader and reads ahead.
+struct FileFrames::Files {
+    std::mutex mutex;
+    std::vector<std::unique_ptr<File>> open;
+};
+
+class FileCursor final : public FrameCursor {
+  public:
+    explicit FileCursor(const FileFrames& source) : source_(source) {}
+
+    const std::byte* fetch(std::size_t frame, std::size_t offset, std::size_t bytes,
+                           std::byte* scratch) override {
+        const auto& first = source_.first_frame_;
+        if (frame < begin_ || frame >= end_) {
+            const auto after = std::upper_bound(first.begin(), first.end(), frame);
+            const auto index = static_cast<std::size_t>(after - first.begin()) - 1;
+            segment_ = &source_.segments_[index];
+            begin_ = first[index];
+            end_ = begin_ + segment_->frames;
+            open(frame);
+        }
+        const std::string& path = source_.paths_[segment_->file];
+        const std::uint64_t at = segment_->offset + (frame - begin_) * segment_->stride + offset;
+        const auto number = static_cast<std::int64_t>(frame);
+        const std::size_t got = file_->read(at, bytes, scratch, path, number);
+        if (got < bytes) {
+            throw ReadFailure("the file ends at byte " + std::to_string(at + got) +
+                                  ", within this frame; it has become shorter since it was opened",
+                              path, number);
+        }
+        return scratch;
+    }
+
+  private:
+    void open(std::size_t frame) {
+        const std::size_t index = segment_->file;
+        try {
+            if (source_.paths_.size() > kMaxOpenFiles) {
+                own_ = std::make_unique<File>(source_.paths_[index]);
+                file_ = own_.get();
+            } else {
+                const std::lock_guard lock(source_.files_->mutex);
+                auto& shared = source_.files_->open[index];
+                if (!shared) shared = std::make_unique<File>(source_.paths_[index]);
+                file_ = shared.get();
+            }
+        } catch (const ReadFailure& failure) {
+            begin_ = end_ = 0;
+            throw ReadFailure(failure.what(), failure.path, static_cast<std::int64_t>(frame));
+        }
+    }
+
+    const FileFrames& source_;
+    const Segment* segment_ = nullptr;
+    std::size_t begin_ = 0, end_ = 0;  // frames of the segment
+    std::unique_ptr<File> own_;
+    const File* file_ = nullptr;
+};
+
+FileFrames::FileFrames(std::vector<std::string> paths, std::vector<Segment> segments,
+                       std::size_t height, std::size_t width, PixelType type, bool swapped)
+    : FrameSource(
+          [&] {
+              std::size_t total = 0;
+              for (const auto& segment : segments) total += segment.frames;
+              return total;
+          }(),
+          height, width, type, swapped),
+      paths_(std::move(paths)),
+      segments_(std::move(segments)),
+      files_(std::make_unique<Files>()) {
+    if (height == 0 || width == 0 ||
+        height > std::numeric_limits<std::uint32_t>::max() / width)
+        throw std::invalid_argument("height and width must be at least 1 and fit 32 bits together");
+    first_frame_.reserve(segments_.size());
+    std::size_t first = 0;
+    constexpr std::uint64_t far = std::numeric_limits<std::int64_t>::max();
+    for (const auto& s : segments_) {
+        const bool too_far = s.offset > far / 2 || frame_bytes() > far / 4 ||
+                             (s.frames > 1 && s.stride > far / 4 / s.frames);
+        if (s.file >= paths_.size() || s.frames == 0 || too_far)
+            throw std::invalid_argument("a segment names no file, holds no frame, or lies too far");
+        first_frame_.push_back(first);
+        first += s.frames;
+    }
+    files_->open.resize(paths_.size() > kMaxOpenFiles ? 0 : paths_.size());
+}
+
+FileFrames::~FileFrames() = default;
+
+std::unique_ptr<FrameCursor> FileFrames::cursor() const {
+    return std::make_unique<FileCursor>(*this);
+}
+
+bool FileFrames::frame_is_unit() const { return paths_.size() > kMaxOpenFiles; }
+
+void copy_frames(const FrameSource& source, std::size_t start, std::size_t stop, std::byte* out) {
+    const auto cursor = source.cursor();
+    const std::size_t bytes = source.frame_bytes();
+    for (std::size_t frame = start; frame < stop; ++frame) {
+        std::byte* to = out + (frame - start) * bytes;
+        const std::byte* from = cursor->fetch(frame, 0, bytes, to);
+        if (from != to) std::memcpy(to, from, bytes);
+        if (source.swapped && source.type == PixelType::uint16) {
+            auto* pixels = reinterpret_cast<std::uint16_t*>(to);
+            swap_bytes(pixels, pixels, source.pixels());
+        }
+    }
+}
+
+std::size_t read_records(const std::string& path, std::uint64_t offset, std::uint64_t stride,
+                         std::size_t count, std::size_t bytes, std::byte* out) {
+    const File file(path);
+    for (std::size_t i = 0; i < count; ++i) {
+        if (file.read(offset + i * stride, bytes, out + i * bytes, path, -1) < bytes) return i;
+    }
+    return count;
+}
+
+std::vector<FileFacts> probe_files(const std::vector<std::string>& paths,
+                                   const std::vector<HeaderPart>& parts, unsigned threads,
+                                   const std::function<void(std::size_t)>& poll) {
+    std::vector<FileFacts> facts(paths.size());
+    std::size_t longest = 0;
+    for (const auto& part : parts) longest = std::max(longest, part.bytes.size());
+    constexpr std::size_t chunk = 256;
+    const std::size_t units = (paths.size() + chunk - 1) / chunk;
+    parallel_for(
+        units, threads,
+        [&] {
+            return [&, found = std::vector<std::byte>(longest)](
+                       std::size_t unit, const std::atomic<bool>& stop) mutable {
+                const std::size_t end = std::min(paths.size(), (unit + 1) * chunk);
+                for (std::size_t i = unit * chunk; i < end && !stop; ++i) {
+                    try {
+                        const File file(paths[i]);
+                        facts[i] = file.facts(paths[i]);
+                        for (const auto& part : parts) {
+                            const std::size_t got =
+                                file.read(part.offset, part.bytes.size(), found.data(), paths[i],
+                                          static_cast<std::int64_t>(i));
+                            bool same = got == part.bytes.size();
+                            for (std::size_t k = 0; same && k < got; ++k) {
+                                const auto byte = std::to_integer<std::uint8_t>(found[k]);
+                                same = ((byte ^ part.bytes[k]) & part.mask[k]) == 0;
+                            }
+                            facts[i].matches = facts[i].matches && same;
+                        }
+                    } catch (const ReadFailure& failure) {
+                        throw ReadFailure(failure.what(), failure.path,
+                                          static_cast<std::int64_t>(i));
+                    }
+                }
+            };
+        },
+        poll);
+    return facts;
+}
+
+}  // namespace iosfast

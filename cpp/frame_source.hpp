@@ -1,0 +1,134 @@
+// Byte ranges of files, or memory, as frames that any number of threads can fetch pieces of.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace iosfast {
+
+enum class PixelType : std::uint8_t { uint8, uint16 };
+
+inline void swap_bytes(const std::uint16_t* in, std::uint16_t* out, std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i)
+        out[i] = static_cast<std::uint16_t>((in[i] << 8) | (in[i] >> 8));
+}
+
+constexpr std::size_t pixel_bytes(PixelType type) { return type == PixelType::uint8 ? 1 : 2; }
+
+// A file that cannot be read as it was promised; becomes iosfast.ReadError in Python.
+struct ReadFailure : std::runtime_error {
+    ReadFailure(const std::string& message, std::string file, std::int64_t at_frame = -1)
+        : std::runtime_error(message), path(std::move(file)), frame(at_frame) {}
+    std::string path;
+    std::int64_t frame;  // counted from 0; -1 if it concerns no frame
+};
+
+// Fetches pixels for one thread.
+class FrameCursor {
+  public:
+    FrameCursor() = default;
+    FrameCursor(const FrameCursor&) = delete;
+    FrameCursor& operator=(const FrameCursor&) = delete;
+    virtual ~FrameCursor() = default;
+    // `bytes` bytes of `frame` from `offset` on: a pointer into the source, or to `scratch`,
+    // which must hold as many.
+    virtual const std::byte* fetch(std::size_t frame, std::size_t offset, std::size_t bytes,
+                                   std::byte* scratch) = 0;
+};
+
+class FrameSource {
+  public:
+    FrameSource(std::size_t frames, std::size_t height, std::size_t width, PixelType type,
+                bool swapped)
+        : frames(frames), height(height), width(width), type(type), swapped(swapped) {}
+    FrameSource(const FrameSource&) = delete;
+    FrameSource& operator=(const FrameSource&) = delete;
+    virtual ~FrameSource() = default;
+
+    virtual std::unique_ptr<FrameCursor> cursor() const = 0;
+    // True if cursors need no scratch memory.
+    virtual bool in_memory() const { return false; }
+    // True if one frame is best fetched whole by one thread (each frame has its own file).
+    virtual bool frame_is_unit() const { return false; }
+
+    std::size_t pixels() const { return height * width; }
+    std::size_t frame_bytes() const { return pixels() * pixel_bytes(type); }
+
+    const std::size_t frames, height, width;
+    const PixelType type;
+    const bool swapped;  // the stored byte order is not this machine's
+};
+
+// Frames that lie one after another in memory owned by someone else.
+class MemoryFrames final : public FrameSource {
+  public:
+    MemoryFrames(const std::byte* data, std::size_t frames, std::size_t height, std::size_t width,
+                 PixelType type)
+        : FrameSource(frames, height, width, type, false), data_(data) {}
+    std::unique_ptr<FrameCursor> cursor() const override;
+    bool in_memory() const override { return true; }
+
+  private:
+    const std::byte* data_;
+};
+
+// A run of frames at a constant stride in one file.
+struct Segment {
+    std::size_t file;  // index into the list of paths
+    std::uint64_t offset;
+    std::uint64_t stride;
+    std::size_t frames;
+};
+
+// Frames in files, read with positioned reads: a file that shrinks gives an error, where a memory
+// map would kill the process, and nothing of the file counts as this process's memory.
+class FileFrames final : public FrameSource {
+  public:
+    // Throws std::invalid_argument if the segments do not make sense.
+    FileFrames(std::vector<std::string> paths, std::vector<Segment> segments, std::size_t height,
+               std::size_t width, PixelType type, bool swapped);
+    ~FileFrames() override;
+    std::unique_ptr<FrameCursor> cursor() const override;
+    bool frame_is_unit() const override;
+
+  private:
+    friend class FileCursor;
+    struct Files;
+    const std::vector<std::string> paths_;
+    const std::vector<Segment> segments_;
+    std::vector<std::size_t> first_frame_;  // of every segment
+    std::unique_ptr<Files> files_;
+};
+
+// Copies frames [start, stop) to `out`, in this machine's byte order.
+void copy_frames(const FrameSource& source, std::size_t start, std::size_t stop, std::byte* out);
+
+// Reads `bytes` bytes at offset, offset + stride, ... of one file, `count` times, into `out`.
+// Returns how many records lie wholly within the file.
+std::size_t read_records(const std::string& path, std::uint64_t offset, std::uint64_t stride,
+                         std::size_t count, std::size_t bytes, std::byte* out);
+
+// What a file is expected to hold at a place; bytes where `mask` is 0 may differ.
+struct HeaderPart {
+    std::uint64_t offset;
+    std::vector<std::uint8_t> bytes, mask;
+};
+
+struct FileFacts {
+    std::int64_t size;
+    std::int64_t mtime_ns;  // since 1970-01-01 UTC
+    bool matches;           // all header parts are as expected
+};
+
+// Looks at many files at once: size, modification time, and whether the header is as expected.
+// A file that cannot be opened throws ReadFailure with its index as the frame.
+std::vector<FileFacts> probe_files(const std::vector<std::string>& paths,
+                                   const std::vector<HeaderPart>& parts, unsigned threads,
+                                   const std::function<void(std::size_t)>& poll);
+
+}  // namespace iosfast

@@ -1,0 +1,143 @@
+#include "interval_change.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace iosfast {
+namespace {
+
+// Box means of one image, by running sums: down the columns, then along the row.
+class BoxFilter {
+  public:
+    BoxFilter(std::size_t height, std::size_t width, std::size_t size, Border border, bool rounded)
+        : height_(height),
+          width_(width),
+          radius_(size / 2),
+          border_(border),
+          rounded_(rounded),
+          columns_(width),
+          sums_(width) {
+        counts_.reserve(width);
+        for (std::size_t x = 0; x < width; ++x)
+            counts_.push_back(border == Border::zero ? size : within(x, width));
+    }
+
+    void run(const std::uint16_t* image, float* out) {
+        std::fill(columns_.begin(), columns_.end(), 0U);
+        for (std::size_t y = 0; y < std::min(radius_, height_); ++y) add_row(image, y);
+        for (std::size_t y = 0; y < height_; ++y) {
+            if (y + radius_ < height_) add_row(image, y + radius_);
+            if (y > radius_) subtract_row(image, y - radius_ - 1);
+            sum_along_row();
+            write_row(y, out + y * width_);
+        }
+    }
+
+  private:
+    std::size_t within(std::size_t at, std::size_t length) const {
+        return std::min(at + radius_, length - 1) - (at > radius_ ? at - radius_ : 0) + 1;
+    }
+    void add_row(const std::uint16_t* image, std::size_t y) {
+        const std::uint16_t* row = image + y * width_;
+        for (std::size_t x = 0; x < width_; ++x) columns_[x] += row[x];
+    }
+    void subtract_row(const std::uint16_t* image, std::size_t y) {
+        const std::uint16_t* row = image + y * width_;
+        for (std::size_t x = 0; x < width_; ++x) columns_[x] -= row[x];
+    }
+    void sum_along_row() {
+        std::uint32_t sum = 0;
+        for (std::size_t x = 0; x < std::min(radius_, width_); ++x) sum += columns_[x];
+        for (std::size_t x = 0; x < width_; ++x) {
+            if (x + radius_ < width_) sum += columns_[x + radius_];
+            if (x > radius_) sum -= columns_[x - radius_ - 1];
+            sums_[x] = sum;
+        }
+    }
+    void write_row(std::size_t y, float* out) const {
+        const std::size_t rows =
+            border_ == Border::zero ? 2 * radius_ + 1 : within(y, height_);
+        for (std::size_t x = 0; x < width_; ++x) {
+            // By way of int32: SSE2 converts no unsigned integers.
+            const double sum =
+                static_cast<double>(static_cast<std::int32_t>(sums_[x] ^ 0x80000000U)) +
+                2147483648.0;
+            const auto count = static_cast<double>(static_cast<std::int32_t>(rows * counts_[x]));
+            if (rounded_) {
+                // As in temporal_binning.cpp: half a unit away from every integer it could miss.
+                const double q = (2.0 * sum + count + 0.5) / (2.0 * count);
+                out[x] = static_cast<float>(static_cast<std::int32_t>(q));
+            } else {
+                out[x] = static_cast<float>(sum / count);
+            }
+        }
+    }
+
+    std::size_t height_, width_, radius_;
+    Border border_;
+    bool rounded_;
+    std::vector<std::uint32_t> columns_, sums_;
+    std::vector<std::size_t> counts_;  // pixels of the box within the image, along the row
+};
+
+template <class Compute>
+void compute(const float* earlier, const float* later, double* values, float* change,
+             std::size_t pixels, Compute change_of) {
+    for (std::size_t i = 0; i < pixels; ++i) {
+        const double v =
+            change_of(static_cast<double>(earlier[i]), static_cast<double>(later[i]));
+        values[i] = v;
+        change[i] = static_cast<float>(v);
+    }
+}
+
+}  // namespace
+
+void box_mean(const std::uint16_t* images, std::size_t count, std::size_t height,
+              std::size_t width, std::size_t size, Border border, bool rounded, float* out,
+              unsigned threads) {
+    if (size % 2 == 0 || size > kMaxBox) {
+        throw std::invalid_argument("the size of a smoothing box must be odd and at most " +
+                                    std::to_string(kMaxBox) + ", not " + std::to_string(size));
+    }
+    parallel_for(count, threads, [&] {
+        return [&, filter = BoxFilter(height, width, size, border, rounded)](
+                   std::size_t i, const std::atomic<bool>&) mutable {
+            filter.run(images + i * height * width, out + i * height * width);
+        };
+    });
+}
+
+void change_maps(const float* earlier, std::size_t earlier_stride, const float* later,
+                 std::size_t count, std::size_t pixels, Change kind, const ColorScale& scale, const Colormap& colormap,
+                 const std::uint8_t* mask, float* change, std::uint8_t* rgb,
+                 std::uint8_t* undefined_scale, unsigned threads) {
+    parallel_for(count, threads, [&] {
+        return [&, values = std::vector<double>(pixels)](std::size_t i,
+                                                         const std::atomic<bool>&) mutable {
+            const float* from = earlier + i * earlier_stride;
+            const float* to = later + i * pixels;
+            float* out = change + i * pixels;
+            switch (kind) {
+                case Change::ratio:
+                    compute(from, to, values.data(), out, pixels,
+                            [](double a, double b) { return b / a; });
+                    break;
+                case Change::difference:
+                    compute(from, to, values.data(), out, pixels,
+                            [](double a, double b) { return b - a; });
+                    break;
+                case Change::dff:
+                    compute(from, to, values.data(), out, pixels,
+                            [](double a, double b) { return (b - a) / a; });
+                    break;
+            }
+            undefined_scale[i] = !colorize(values.data(), mask, scale, colormap,
+                                           rgb + 3 * i * pixels, pixels);
+        };
+    });
+}
+
+}  // namespace iosfast

@@ -1,0 +1,193 @@
+#include "temporal_binning.hpp"
+
+#include <algorithm>
+#include <array>
+#include <stdexcept>
+#include <string>
+
+namespace iosfast {
+namespace {
+
+// Pixels fetched at a time: sums and four frames of a tile stay in the second-level cache.
+constexpr std::size_t kTile = 1U << 16;
+constexpr std::size_t kFramesPerPass = 4;
+
+template <class T>
+void add_four(std::uint32_t* __restrict sums, const T* a, const T* b, const T* c, const T* d,
+              std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) {
+        sums[i] += std::uint32_t{a[i]} + std::uint32_t{b[i]} + std::uint32_t{c[i]} +
+                   std::uint32_t{d[i]};
+    }
+}
+
+template <class T>
+void add_one(std::uint32_t* __restrict sums, const T* __restrict a, std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) sums[i] += a[i];
+}
+
+// Adds pixels [begin, end) of frames [first, last) to sums (which starts at `begin`).
+class Summer {
+  public:
+    explicit Summer(const FrameSource& source)
+        : source_(source),
+          cursor_(source.cursor()),
+          tile_(std::min(kTile, source.pixels())),
+          scratch_(source.in_memory() ? 0 : kFramesPerPass * tile_ * pixel_bytes(source.type)) {}
+
+    void add(std::size_t first, std::size_t last, std::size_t begin, std::size_t end,
+             std::uint32_t* sums, const std::atomic<bool>& stop) {
+        if (source_.type == PixelType::uint8)
+            add_typed<std::uint8_t>(first, last, begin, end, sums, stop);
+        else
+            add_typed<std::uint16_t>(first, last, begin, end, sums, stop);
+    }
+
+  private:
+    template <class T>
+    const T* fetch(std::size_t frame, std::size_t begin, std::size_t n, std::size_t slot) {
+        std::byte* scratch =
+            scratch_.empty() ? nullptr : scratch_.data() + slot * tile_ * sizeof(T);
+        const std::byte* bytes =
+            cursor_->fetch(frame, begin * sizeof(T), n * sizeof(T), scratch);
+        if constexpr (sizeof(T) == 2) {
+            if (source_.swapped) {
+                swap_bytes(reinterpret_cast<const T*>(bytes), reinterpret_cast<T*>(scratch), n);
+                return reinterpret_cast<const T*>(scratch);
+            }
+        }
+        return reinterpret_cast<const T*>(bytes);
+    }
+
+    // Frames outside, tiles inside: the file is read nearly in order whatever the frame's size.
+    template <class T>
+    void add_typed(std::size_t first, std::size_t last, std::size_t begin, std::size_t end,
+                   std::uint32_t* sums, const std::atomic<bool>& stop) {
+        for (std::size_t frame = first; frame < last && !stop;) {
+            const std::size_t count = last - frame >= kFramesPerPass ? kFramesPerPass : 1;
+            if (source_.frame_is_unit() && begin == 0 && end == source_.pixels()) {
+                // One open file at a time: all tiles of a frame before the next frame.
+                for (std::size_t at = begin; at < end; at += tile_) {
+                    const std::size_t n = std::min(tile_, end - at);
+                    add_one(sums + (at - begin), fetch<T>(frame, at, n, 0), n);
+                }
+                ++frame;
+                continue;
+            }
+            for (std::size_t at = begin; at < end; at += tile_) {
+                const std::size_t n = std::min(tile_, end - at);
+                std::array<const T*, kFramesPerPass> p{};
+                for (std::size_t k = 0; k < count; ++k) p[k] = fetch<T>(frame + k, at, n, k);
+                if (count == kFramesPerPass)
+                    add_four(sums + (at - begin), p[0], p[1], p[2], p[3], n);
+                else
+                    add_one(sums + (at - begin), p[0], n);
+            }
+            frame += count;
+        }
+    }
+
+    const FrameSource& source_;
+    std::unique_ptr<FrameCursor> cursor_;
+    std::size_t tile_;
+    std::vector<std::byte> scratch_;
+};
+
+// round(sum / count), halves up. (2 sum + count + 1/2) / (2 count) lies at least 1 / (4 count) from
+// every integer, so the rounding of the product with the reciprocal cannot change its floor.
+void write_mean(const std::uint32_t* __restrict sums, std::uint64_t count,
+                std::uint16_t* __restrict out, std::size_t n) {
+    const double inverse = 1.0 / (2.0 * static_cast<double>(count));
+    const double bias = static_cast<double>(count) + 0.5;
+    for (std::size_t i = 0; i < n; ++i) {
+        // By way of int32: SSE2 converts no unsigned integers.
+        const double sum =
+            static_cast<double>(static_cast<std::int32_t>(sums[i] ^ 0x80000000U)) + 2147483648.0;
+        out[i] = static_cast<std::uint16_t>(
+            static_cast<std::int32_t>((2.0 * sum + bias) * inverse));
+    }
+}
+
+void check_bin(std::uint64_t frames) {
+    if (frames > kMaxFramesPerBin) {
+        throw std::invalid_argument("a bin of " + std::to_string(frames) +
+                                    " frames is more than the " +
+                                    std::to_string(kMaxFramesPerBin) +
+                                    " whose sum is sure to fit; make the bins shorter");
+    }
+}
+
+// How many pieces a frame is cut into, so that several threads can work on one bin.
+std::size_t parts_of(const FrameSource& source, unsigned threads) {
+    if (source.frame_is_unit()) return 1;
+    return std::clamp<std::size_t>(source.pixels() / kTile, 1, thread_count(threads));
+}
+
+}  // namespace
+
+void bin_frames(const FrameSource& source, std::span<const std::int64_t> edges, std::uint16_t* out,
+                unsigned threads, const Poll& poll) {
+    if (edges.size() < 2) throw std::invalid_argument("edges must hold at least two entries");
+    if (edges.front() < 0 || static_cast<std::uint64_t>(edges.back()) > source.frames)
+        throw std::invalid_argument("edges must lie within the frames of the source");
+    for (std::size_t b = 0; b + 1 < edges.size(); ++b) {
+        if (edges[b + 1] <= edges[b]) throw std::invalid_argument("edges must increase");
+        check_bin(static_cast<std::uint64_t>(edges[b + 1] - edges[b]));
+    }
+    const std::size_t bins = edges.size() - 1;
+    const std::size_t pixels = source.pixels();
+    const std::size_t parts = parts_of(source, threads);
+    const auto frames = static_cast<std::size_t>(edges.back() - edges.front());
+    const std::size_t units = bins * parts;
+    Poll frames_done;
+    if (poll) frames_done = [&](std::size_t done) { poll(frames * done / units); };
+
+    parallel_for(
+        units, threads,
+        [&] {
+            return [&, summer = Summer(source), sums = std::vector<std::uint32_t>()](
+                       std::size_t unit, const std::atomic<bool>& stop) mutable {
+                const std::size_t bin = unit / parts, part = unit % parts;
+                const std::size_t begin = pixels * part / parts;
+                const std::size_t end = pixels * (part + 1) / parts;
+                sums.assign(end - begin, 0);
+                const auto first = static_cast<std::size_t>(edges[bin]);
+                const auto last = static_cast<std::size_t>(edges[bin + 1]);
+                summer.add(first, last, begin, end, sums.data(), stop);
+                write_mean(sums.data(), last - first, out + bin * pixels + begin, end - begin);
+            };
+        },
+        frames_done);
+}
+
+BinAccumulator::BinAccumulator(std::size_t height, std::size_t width)
+    : height(height), width(width), sums_(height * width) {}
+
+void BinAccumulator::add(const FrameSource& source, std::size_t first, std::size_t last,
+                         unsigned threads) {
+    if (source.height != height || source.width != width || first > last || last > source.frames)
+        throw std::invalid_argument("frames of another shape, or a range outside of the source");
+    check_bin(frames_ + (last - first));
+    // A few frames are summed faster than a thread is started.
+    const bool few = (last - first) * source.frame_bytes() < (std::size_t{8} << 20);
+    const std::size_t parts = few ? 1 : parts_of(source, threads);
+    const std::size_t pixels = source.pixels();
+    parallel_for(parts, few ? 1 : threads, [&] {
+        return [&, summer = Summer(source)](std::size_t part,
+                                            const std::atomic<bool>& stop) mutable {
+            const std::size_t begin = pixels * part / parts;
+            const std::size_t end = pixels * (part + 1) / parts;
+            summer.add(first, last, begin, end, sums_.data() + begin, stop);
+        };
+    });
+    frames_ += last - first;
+}
+
+void BinAccumulator::mean(std::uint16_t* out) {
+    if (frames_ == 0) throw std::invalid_argument("no frame was added to this bin");
+    write_mean(sums_.data(), frames_, out, sums_.size());
+    std::fill(sums_.begin(), sums_.end(), 0U);
+    frames_ = 0;
+}
+
+}  // namespace iosfast

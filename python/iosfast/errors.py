@@ -1,0 +1,36 @@
+"""The errors and warnings that iosfast raises on purpose."""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+
+
+class ReadError(ValueError):
+    """A recording could not be read.
+
+    Parameters
+    ----------
+    message : str
+        What was found and what to do about it.
+    path : str or path-like, optional
+        The file or folder; put in front of the message.
+    frame : int, optional
+        The frame, counted from 0, at which it went wrong.
+    """
+
+    def __init__(
+        self, message: str, path: str | PathLike[str] | None = None, frame: int | None = None
+    ) -> None:
+        self.path = None if path is None else fspath(path)
+        self.frame = frame
+        where = "" if self.path is None else f"{self.path}: "
+        at = "" if frame is None else f"frame {frame}: "
+        super().__init__(f"{where}{at}{message}")
+
+
+class WriteError(OSError):
+    """Results could not be written; nothing partial was left in their place."""
+
+
+class IosfastWarning(UserWarning):
+    """Something was assumed, left out or looks wrong; the result is usable, with care."""
