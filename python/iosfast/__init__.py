@@ -1,1 +1,39 @@
+"""iosfast: camera recordings of the cortex to maps of activity, at the speed of the disk."""
 
+from importlib.metadata import version as _version
+
+__version__ = _version("iosfast")
+
+try:
+    from . import _core
+except ImportError as _error:
+    raise ImportError(
+        "iosfast's compiled core is missing or does not fit this Python; install iosfast with "
+        "pip (pip install .) instead of importing it from its source folder"
+    ) from _error
+
+from .errors import IosfastWarning, ReadError, WriteError
+from .live import Preprocessor
+from .maps import Map, Maps
+from .masks import cortex_mask, read_mask
+from .preprocess import preprocess
+from .readers import Recording, open_recording
+from .recipe import Recipe
+from .storage import load
+
+__all__ = [
+    "IosfastWarning",
+    "Map",
+    "Maps",
+    "Preprocessor",
+    "ReadError",
+    "Recipe",
+    "Recording",
+    "WriteError",
+    "__version__",
+    "cortex_mask",
+    "load",
+    "open_recording",
+    "preprocess",
+    "read_mask",
+]

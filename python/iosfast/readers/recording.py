@@ -76,10 +76,20 @@ class Recording(abc.ABC):
         return None
 
     @property
+    def times_s(self) -> NDArray[np.float64] | None:
+        """Time of every frame as the recording itself has it, float64 (T,); None if it has none."""
+        return None
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all pixels, uncompressed."""
         t, y, x = self.shape
         return t * y * x * self.dtype.itemsize
+
+    @property
+    def block_frames(self) -> int:
+        """Frames in about 16 MiB, at least one."""
+        return max(1, BLOCK_BYTES * len(self) // max(1, self.nbytes))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -113,7 +123,7 @@ class Recording(abc.ABC):
     def blocks(self, frames: int | None = None) -> Iterator[NDArray[Any]]:
         """Read all frames in order, `frames` at a time (default: about 16 MiB)."""
         if frames is None:
-            frames = max(1, BLOCK_BYTES * len(self) // max(1, self.nbytes))
+            frames = self.block_frames
         if frames < 1:
             raise ValueError(f"frames must be at least 1, not {frames}")
         for start in range(0, len(self), frames):
@@ -132,6 +142,13 @@ class Recording(abc.ABC):
             "or frame_rate_hz=",
             self.source,
         )
+
+    def in_time_order(self, clock: ClockName) -> tuple[Recording, NDArray[np.float64]]:
+        """Return the recording with its frames in the order of a clock, and their times.
+
+        Only frames in files of their own are moved; elsewhere times must not decrease.
+        """
+        return self, self.clock_s(clock)
 
     def close(self) -> None:
         """Release files; reading afterwards is an error."""

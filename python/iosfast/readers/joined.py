@@ -1,0 +1,82 @@
+"""Several recordings, one after the other, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from ..errors import ReadError
+from .pixels import PixelRecording, file_source
+from .recording import ClockName, Recording
+
+
+class JoinedRecording(Recording):
+    """Recordings of one frame shape and dtype, in the order given."""
+
+    def __init__(
+        self, parts: Sequence[Recording], where: Path | None = None, notes: tuple[str, ...] = ()
+    ) -> None:
+        first = parts[0]
+        frame = 0
+        for part in parts:
+            if part.shape[1:] != first.shape[1:] or part.dtype != first.dtype:
+                raise ReadError(
+                    f"has frames of {part.shape[1]} x {part.shape[2]} {part.dtype}, but "
+                    f"{first.source} has {first.shape[1]} x {first.shape[2]} {first.dtype}",
+                    part.source,
+                    frame,
+                )
+            for name in ("frame_rate_hz", "pixel_size_mm"):
+                if getattr(part, name) != getattr(first, name):
+                    raise ReadError(
+                        f"has {name} {getattr(part, name)}, but {first.source} has "
+                        f"{getattr(first, name)}",
+                        part.source,
+                        frame,
+                    )
+            frame += len(part)
+        source = str(where) if where is not None else f"{first.source} and {len(parts) - 1} more"
+        super().__init__(
+            source=source,
+            shape=(frame, *first.shape[1:]),
+            dtype=first.dtype,
+            frame_rate_hz=first.frame_rate_hz,
+            pixel_size_mm=first.pixel_size_mm,
+            start_s=first.start_s,
+            metadata={**first.metadata, "files": len(parts)},
+            notes=notes + tuple(note for part in parts for note in part.notes),
+        )
+        self._parts = tuple(parts)
+        self._firsts = np.cumsum([0] + [len(part) for part in parts])
+        self._core_source: _core.FrameSource | None = None
+        plain = [p for p in parts if isinstance(p, PixelRecording)]
+        if len(plain) == len(parts) and len({p.stored_dtype for p in plain}) == 1:
+            runs = [run for part in plain for run in part.runs]
+            self._core_source = file_source(runs, self.shape[1:], plain[0].stored_dtype)
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        for part, first in zip(self._parts, self._firsts[:-1].tolist(), strict=True):
+            begin, end = max(start, first), min(stop, first + len(part))
+            if begin < end:
+                out[begin - start : end - start] = part.read(begin - first, end - first)
+        return out
+
+    @property
+    def frame_source(self) -> _core.FrameSource | None:
+        """All parts' pixels, if they lie uncompressed."""
+        return self._core_source
+
+    def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
+        """Times of all parts, in their order."""
+        return np.concatenate([part.clock_s(clock) for part in self._parts])
+
+    def close(self) -> None:
+        """Close all parts."""
+        for part in self._parts:
+            part.close()

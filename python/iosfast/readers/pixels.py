@@ -1,0 +1,86 @@
+"""Which pixels can be binned, and frames that lie uncompressed in files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from os import PathLike, fspath
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from ..errors import ReadError
+from .recording import Recording
+
+
+def check_pixels(dtype: np.dtype[Any], error: Callable[[str], Exception]) -> None:
+    """Raise `error` unless frames of this dtype can be binned."""
+    if dtype.kind == "u" and dtype.itemsize in (1, 2):
+        return
+    raise error(
+        f"frames must be uint8 or uint16, as cameras count light, not {dtype}; "
+        "convert them with a scale that you choose"
+    )
+
+
+class Run(NamedTuple):
+    """Frames at a constant stride in one file: bytes of offset and stride, number of frames."""
+
+    path: str
+    offset: int
+    stride: int
+    frames: int
+
+
+def file_source(
+    runs: Iterable[Run], shape: tuple[int, int], dtype: np.dtype[Any]
+) -> _core.FrameSource:
+    """Return the core's view of frames in files."""
+    numbers: dict[str, int] = {}
+    rows = [
+        (numbers.setdefault(run.path, len(numbers)), run.offset, run.stride, run.frames)
+        for run in runs
+    ]
+    return _core.FrameSource(list(numbers), np.array(rows, np.int64).reshape(-1, 4), shape, dtype)
+
+
+class PixelRecording(Recording):
+    """A recording whose pixels lie uncompressed in files.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    dtype : numpy dtype
+        With the byte order of the file.
+    **options
+        As for `Recording`.
+    """
+
+    def __init__(
+        self,
+        runs: Iterable[Run],
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        source: str | PathLike[str],
+        **options: Any,
+    ) -> None:
+        check_pixels(dtype, lambda text: ReadError(text, source))
+        super().__init__(source=fspath(source), shape=shape, dtype=dtype, **options)
+        self.runs = tuple(runs)
+        self._stored_dtype = dtype
+        self._core_source = file_source(self.runs, shape[1:], dtype)
+        assert self._core_source.frames == shape[0]
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        return self._core_source.read(start, stop)
+
+    @property
+    def frame_source(self) -> _core.FrameSource:
+        """Where the pixels lie."""
+        return self._core_source
+
+    @property
+    def stored_dtype(self) -> np.dtype[Any]:
+        """Dtype with the byte order of the file."""
+        return self._stored_dtype

@@ -1,0 +1,132 @@
+"""Plain frames behind each other: raw files, and NumPy's ``.npy``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..errors import ReadError
+from .pixels import PixelRecording, Run, check_pixels
+from .recording import Recording
+from .truncation import whole_frames
+
+
+def open_raw(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: DTypeLike | None,
+    offset: int,
+    allow_truncated: bool,
+) -> Recording:
+    """Open a raw file; see `open_recording` for the arguments."""
+    if len(shape) not in (2, 3) or any(
+        isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1 for n in shape
+    ):
+        raise ValueError(f"shape must be (Y, X) or (T, Y, X), at least 1 each, not {shape}")
+    if offset < 0:
+        raise ValueError(f"offset must not be negative, not {offset}")
+    stored = np.dtype("<u2" if dtype is None else dtype)
+    check_pixels(stored, TypeError)
+    height, width = int(shape[-2]), int(shape[-1])
+    frame_bytes = height * width * stored.itemsize
+    size = os.path.getsize(path) - offset
+    whole, rest = divmod(max(size, 0), frame_bytes)
+    notes: tuple[str, ...] = ()
+    if len(shape) == 3:
+        frames = int(shape[0])
+        if whole > frames or (whole == frames and rest):
+            raise ReadError(
+                f"holds {size:,} bytes of pixels, more than shape={tuple(shape)} of {stored} "
+                f"takes ({frames * frame_bytes:,}); check shape, dtype and offset",
+                path,
+            )
+        if whole < frames:
+            notes = whole_frames(path, whole, frames, allow_truncated)
+    elif rest:
+        if whole == 0:
+            raise ReadError(
+                f"holds {max(size, 0):,} bytes of pixels, less than one frame of "
+                f"{height} x {width} {stored} ({frame_bytes:,})",
+                path,
+            )
+        if not allow_truncated:
+            raise ReadError(
+                f"its {size:,} bytes of pixels are no whole number of frames of {height} x {width} "
+                f"{stored} ({frame_bytes:,} bytes each, {rest:,} left over); check shape, dtype "
+                "and offset, or give allow_truncated=True if the file is cut",
+                path,
+            )
+        notes = whole_frames(path, whole, whole + 1, allow_truncated)
+    if whole == 0:
+        raise ReadError("holds no frame", path)
+    return PixelRecording(
+        [Run(str(path), offset, frame_bytes, whole)],
+        (whole, height, width),
+        stored,
+        path,
+        metadata={"format": "raw"},
+        notes=notes,
+    )
+
+
+def open_npy(path: Path, allow_truncated: bool) -> Recording:
+    """Open a ``.npy`` file of shape (T, Y, X)."""
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }.get(version)
+            if read is None:
+                raise ReadError(f"has .npy version {version}, which holds no plain array", path)
+            shape, fortran, dtype = read(file)
+            offset = file.tell()
+    except (ValueError, OSError, EOFError) as error:
+        if isinstance(error, ReadError):
+            raise
+        raise ReadError(f"has a damaged .npy header: {error}", path) from error
+    if len(shape) != 3 or 0 in shape:
+        raise ReadError(f"holds an array of shape {shape}, not (T, Y, X)", path)
+    check_pixels(dtype, lambda text: ReadError(text, path))
+    frames, height, width = shape
+    frame_bytes = height * width * dtype.itemsize
+    size = os.path.getsize(path) - offset
+    notes: tuple[str, ...] = ()
+    if fortran and size < frames * frame_bytes:
+        raise ReadError("is cut, and stored in Fortran order, so no frame of it is whole", path)
+    if fortran:
+        return _FortranRecording(path, shape, dtype)
+    if size < frames * frame_bytes:
+        whole = size // frame_bytes
+        notes = whole_frames(path, whole, frames, allow_truncated)
+        frames = whole
+    return PixelRecording(
+        [Run(str(path), offset, frame_bytes, frames)],
+        (frames, height, width),
+        dtype,
+        path,
+        metadata={"format": "npy"},
+        notes=notes,
+    )
+
+
+class _FortranRecording(Recording):
+    """A ``.npy`` file in Fortran order: every frame is spread over the whole file."""
+
+    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+        super().__init__(
+            source=str(path),
+            shape=shape,
+            dtype=dtype,
+            metadata={"format": "npy"},
+            notes=(f"{path}: is in Fortran order, which reads slowly",),
+        )
+        self._frames = np.load(path, mmap_mode="r")
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        return np.require(self._frames[start:stop], self.dtype, ["C", "A"])
