@@ -30,7 +30,9 @@ using Images32 = py::array_t<float, py::array::c_style>;
 using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
 using Integers = py::array_t<std::int64_t, py::array::c_style>;
 
-std::string shape_of(const py::array& a) { return py::str(a.attr("shape")).cast<std::string>(); }
+std::string shape_of(const py::array& a) {
+    return py::str(a.attr("shape")).cast<std::string>();
+}
 
 void need(bool holds, const std::string& message) {
     if (!holds) throw py::value_error(message);
@@ -65,7 +67,9 @@ T* writable(py::array_t<T, py::array::c_style>& a, const char* name) {
     return const_cast<T*>(aligned(a.data(), name));
 }
 
-py::ssize_t signed_size(std::size_t n) { return static_cast<py::ssize_t>(n); }
+py::ssize_t signed_size(std::size_t n) {
+    return static_cast<py::ssize_t>(n);
+}
 
 using Progress = std::optional<std::function<void(std::size_t)>>;
 
@@ -102,10 +106,9 @@ std::unique_ptr<FileFrames> file_frames(std::vector<std::string> paths, const In
     for (py::ssize_t i = 0; i < rows.shape(0); ++i) {
         for (py::ssize_t k = 0; k < 4; ++k)
             need(rows(i, k) >= 0, "segments must not be negative (row " + std::to_string(i) + ")");
-        list.push_back({static_cast<std::size_t>(rows(i, 0)),
-                        static_cast<std::uint64_t>(rows(i, 1)),
-                        static_cast<std::uint64_t>(rows(i, 2)),
-                        static_cast<std::size_t>(rows(i, 3))});
+        list.push_back(
+            {static_cast<std::size_t>(rows(i, 0)), static_cast<std::uint64_t>(rows(i, 1)),
+             static_cast<std::uint64_t>(rows(i, 2)), static_cast<std::size_t>(rows(i, 3))});
     }
     const PixelType type = pixel_type(dtype);
     return std::make_unique<FileFrames>(std::move(paths), std::move(list), shape.first,
@@ -119,20 +122,20 @@ std::unique_ptr<MemoryFrames> memory_frames(const py::array& frames) {
         throw py::type_error("frames must have the native byte order, not " +
                              py::str(frames.dtype()).cast<std::string>());
     need((frames.flags() & py::array::c_style) != 0, "frames must be C-contiguous");
-    if (type == PixelType::uint16) aligned(static_cast<const std::uint16_t*>(frames.data()), "frames");
-    return std::make_unique<MemoryFrames>(static_cast<const std::byte*>(frames.data()),
-                                          static_cast<std::size_t>(frames.shape(0)),
-                                          static_cast<std::size_t>(frames.shape(1)),
-                                          static_cast<std::size_t>(frames.shape(2)), type);
+    if (type == PixelType::uint16)
+        aligned(static_cast<const std::uint16_t*>(frames.data()), "frames");
+    return std::make_unique<MemoryFrames>(
+        static_cast<const std::byte*>(frames.data()), static_cast<std::size_t>(frames.shape(0)),
+        static_cast<std::size_t>(frames.shape(1)), static_cast<std::size_t>(frames.shape(2)), type);
 }
 
 py::array read_frames(const FrameSource& source, std::size_t start, std::size_t stop) {
     need(start <= stop && stop <= source.frames, "frames outside of the source");
     const py::dtype dtype = source.type == PixelType::uint8 ? py::dtype::of<std::uint8_t>()
                                                             : py::dtype::of<std::uint16_t>();
-    py::array out(dtype, std::vector<py::ssize_t>{signed_size(stop - start),
-                                                  signed_size(source.height),
-                                                  signed_size(source.width)});
+    py::array out(dtype,
+                  std::vector<py::ssize_t>{signed_size(stop - start), signed_size(source.height),
+                                           signed_size(source.width)});
     auto* to = static_cast<std::byte*>(out.mutable_data());
     const py::gil_scoped_release release;
     copy_frames(source, start, stop, to);
@@ -246,8 +249,8 @@ void bind_binning(py::module_& m) {
         .def_property_readonly("frames", &BinAccumulator::frames, "Frames since the last mean.")
         .def(
             "add",
-            [](BinAccumulator& self, const FrameSource& source, std::size_t start,
-               std::size_t stop, unsigned threads) {
+            [](BinAccumulator& self, const FrameSource& source, std::size_t start, std::size_t stop,
+               unsigned threads) {
                 const py::gil_scoped_release release;
                 self.add(source, start, stop, threads);
             },
@@ -302,8 +305,7 @@ void bind_change(py::module_& m) {
             need_stack(later, "later");
             const py::ssize_t n = later.shape(0), h = later.shape(1), w = later.shape(2);
             need(earlier.ndim() == 3 && (earlier.shape(0) == n || earlier.shape(0) == 1),
-                 "earlier must hold one image, or one for each in later, not " +
-                     shape_of(earlier));
+                 "earlier must hold one image, or one for each in later, not " + shape_of(earlier));
             need_shape(earlier, "earlier", {earlier.shape(0), h, w});
             need_shape(change, "change", {n, h, w});
             need_shape(rgb, "rgb", {n, h, w, 3});

@@ -74,8 +74,7 @@ void paint_all(const double* values, const std::uint8_t* mask, const Painter& pa
         const std::size_t n = std::min(kPiece, pixels - at);
         for (std::size_t i = 0; i < n; ++i) entries[i] = entry(values[at + i]);
         if (mask) {
-            for (std::size_t i = 0; i < n; ++i)
-                entries[i] = mask[at + i] ? entries[i] : outside;
+            for (std::size_t i = 0; i < n; ++i) entries[i] = mask[at + i] ? entries[i] : outside;
         }
         painter.paint(entries.data(), rgb + 3 * at, n, at + n == pixels);
     }
@@ -100,8 +99,9 @@ bool colorize(const double* values, const std::uint8_t* mask, const ColorScale& 
         return true;
     }
 
-    const auto [low, high] = extremes(values, pixels);
-    const double span = high - low;
+    const Range range = extremes(values, pixels);
+    const double low = range.low;
+    const double span = range.high - low;
     if (!(span > 0.0) || !std::isfinite(span)) {
         // Every N is 0: 0/0 and inf/inf are NaN, and NaN is 0 as an integer.
         paint_all(values, mask, painter, rgb, pixels, kOutside,

@@ -11,7 +11,9 @@
 #include "parallel_for.hpp"
 
 #ifdef _WIN32
+#ifndef NOMINMAX
 #define NOMINMAX
+#endif
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
 #else
@@ -104,7 +106,9 @@ FileFacts File::facts(const std::string& path) const {
 
 #else
 
-std::string last_error() { return std::generic_category().message(errno); }
+std::string last_error() {
+    return std::generic_category().message(errno);
+}
 
 File::File(const std::string& path) {
     do {
@@ -209,7 +213,7 @@ class FileCursor final : public FrameCursor {
                 own_ = std::make_unique<File>(source_.paths_[index]);
                 file_ = own_.get();
             } else {
-                const std::lock_guard lock(source_.files_->mutex);
+                const std::scoped_lock lock(source_.files_->mutex);
                 auto& shared = source_.files_->open[index];
                 if (!shared) shared = std::make_unique<File>(source_.paths_[index]);
                 file_ = shared.get();
@@ -239,15 +243,14 @@ FileFrames::FileFrames(std::vector<std::string> paths, std::vector<Segment> segm
       paths_(std::move(paths)),
       segments_(std::move(segments)),
       files_(std::make_unique<Files>()) {
-    if (height == 0 || width == 0 ||
-        height > std::numeric_limits<std::uint32_t>::max() / width)
+    if (height == 0 || width == 0 || height > std::numeric_limits<std::uint32_t>::max() / width)
         throw std::invalid_argument("height and width must be at least 1 and fit 32 bits together");
     first_frame_.reserve(segments_.size());
     std::size_t first = 0;
-    constexpr std::uint64_t far = std::numeric_limits<std::int64_t>::max();
+    constexpr std::uint64_t limit = std::numeric_limits<std::int64_t>::max();
     for (const auto& s : segments_) {
-        const bool too_far = s.offset > far / 2 || frame_bytes() > far / 4 ||
-                             (s.frames > 1 && s.stride > far / 4 / s.frames);
+        const bool too_far = s.offset > limit / 2 || frame_bytes() > limit / 4 ||
+                             (s.frames > 1 && s.stride > limit / 4 / s.frames);
         if (s.file >= paths_.size() || s.frames == 0 || too_far)
             throw std::invalid_argument("a segment names no file, holds no frame, or lies too far");
         first_frame_.push_back(first);
@@ -262,7 +265,9 @@ std::unique_ptr<FrameCursor> FileFrames::cursor() const {
     return std::make_unique<FileCursor>(*this);
 }
 
-bool FileFrames::frame_is_unit() const { return paths_.size() > kMaxOpenFiles; }
+bool FileFrames::frame_is_unit() const {
+    return paths_.size() > kMaxOpenFiles;
+}
 
 void copy_frames(const FrameSource& source, std::size_t start, std::size_t stop, std::byte* out) {
     const auto cursor = source.cursor();

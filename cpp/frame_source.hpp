@@ -15,10 +15,12 @@ enum class PixelType : std::uint8_t { uint8, uint16 };
 
 inline void swap_bytes(const std::uint16_t* in, std::uint16_t* out, std::size_t n) {
     for (std::size_t i = 0; i < n; ++i)
-        out[i] = static_cast<std::uint16_t>((in[i] << 8) | (in[i] >> 8));
+        out[i] = static_cast<std::uint16_t>((in[i] << 8U) | (in[i] >> 8U));
 }
 
-constexpr std::size_t pixel_bytes(PixelType type) { return type == PixelType::uint8 ? 1 : 2; }
+constexpr std::size_t pixel_bytes(PixelType type) {
+    return type == PixelType::uint8 ? 1 : 2;
+}
 
 // A file that cannot be read as it was promised; becomes iosfast.ReadError in Python.
 struct ReadFailure : std::runtime_error {

@@ -57,8 +57,7 @@ class BoxFilter {
         }
     }
     void write_row(std::size_t y, float* out) const {
-        const std::size_t rows =
-            border_ == Border::zero ? 2 * radius_ + 1 : within(y, height_);
+        const std::size_t rows = border_ == Border::zero ? 2 * radius_ + 1 : within(y, height_);
         for (std::size_t x = 0; x < width_; ++x) {
             // By way of int32: SSE2 converts no unsigned integers.
             const double sum =
@@ -86,8 +85,7 @@ template <class Compute>
 void compute(const float* earlier, const float* later, double* values, float* change,
              std::size_t pixels, Compute change_of) {
     for (std::size_t i = 0; i < pixels; ++i) {
-        const double v =
-            change_of(static_cast<double>(earlier[i]), static_cast<double>(later[i]));
+        const double v = change_of(static_cast<double>(earlier[i]), static_cast<double>(later[i]));
         values[i] = v;
         change[i] = static_cast<float>(v);
     }
@@ -95,9 +93,8 @@ void compute(const float* earlier, const float* later, double* values, float* ch
 
 }  // namespace
 
-void box_mean(const std::uint16_t* images, std::size_t count, std::size_t height,
-              std::size_t width, std::size_t size, Border border, bool rounded, float* out,
-              unsigned threads) {
+void box_mean(const std::uint16_t* images, std::size_t count, std::size_t height, std::size_t width,
+              std::size_t size, Border border, bool rounded, float* out, unsigned threads) {
     if (size % 2 == 0 || size > kMaxBox) {
         throw std::invalid_argument("the size of a smoothing box must be odd and at most " +
                                     std::to_string(kMaxBox) + ", not " + std::to_string(size));
@@ -111,9 +108,9 @@ void box_mean(const std::uint16_t* images, std::size_t count, std::size_t height
 }
 
 void change_maps(const float* earlier, std::size_t earlier_stride, const float* later,
-                 std::size_t count, std::size_t pixels, Change kind, const ColorScale& scale, const Colormap& colormap,
-                 const std::uint8_t* mask, float* change, std::uint8_t* rgb,
-                 std::uint8_t* undefined_scale, unsigned threads) {
+                 std::size_t count, std::size_t pixels, Change kind, const ColorScale& scale,
+                 const Colormap& colormap, const std::uint8_t* mask, float* change,
+                 std::uint8_t* rgb, std::uint8_t* undefined_scale, unsigned threads) {
     parallel_for(count, threads, [&] {
         return [&, values = std::vector<double>(pixels)](std::size_t i,
                                                          const std::atomic<bool>&) mutable {
@@ -134,8 +131,8 @@ void change_maps(const float* earlier, std::size_t earlier_stride, const float* 
                             [](double a, double b) { return (b - a) / a; });
                     break;
             }
-            undefined_scale[i] = !colorize(values.data(), mask, scale, colormap,
-                                           rgb + 3 * i * pixels, pixels);
+            undefined_scale[i] =
+                !colorize(values.data(), mask, scale, colormap, rgb + 3 * i * pixels, pixels);
         };
     });
 }

@@ -20,9 +20,8 @@ enum class Border : std::uint8_t {
 // Mean over a box of size x size pixels (size odd, at most kMaxBox) of every image, as float32;
 // with `rounded`, rounded half away from zero to whole numbers.
 // Throws std::invalid_argument for a size that is even or out of range.
-void box_mean(const std::uint16_t* images, std::size_t count, std::size_t height,
-              std::size_t width, std::size_t size, Border border, bool rounded, float* out,
-              unsigned threads);
+void box_mean(const std::uint16_t* images, std::size_t count, std::size_t height, std::size_t width,
+              std::size_t size, Border border, bool rounded, float* out, unsigned threads);
 
 enum class Change : std::uint8_t {
     ratio,       // later / earlier
@@ -31,11 +30,11 @@ enum class Change : std::uint8_t {
 };
 
 // Change from image earlier + i * earlier_stride to image i of `later`, computed in double, for
-// `count` pairs: as float32 into `change`, and as colours into `rgb` (pixels x 3). undefined_scale[i] is set to 1 where the map's
-// own colour scale is undefined, else to 0.
+// `count` pairs: as float32 into `change`, and as colours into `rgb` (pixels x 3).
+// undefined_scale[i] is set to 1 where the map's own colour scale is undefined, else to 0.
 void change_maps(const float* earlier, std::size_t earlier_stride, const float* later,
-                 std::size_t count, std::size_t pixels, Change kind, const ColorScale& scale, const Colormap& colormap,
-                 const std::uint8_t* mask, float* change, std::uint8_t* rgb,
-                 std::uint8_t* undefined_scale, unsigned threads);
+                 std::size_t count, std::size_t pixels, Change kind, const ColorScale& scale,
+                 const Colormap& colormap, const std::uint8_t* mask, float* change,
+                 std::uint8_t* rgb, std::uint8_t* undefined_scale, unsigned threads);
 
 }  // namespace iosfast

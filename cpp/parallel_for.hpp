@@ -25,10 +25,10 @@ inline unsigned thread_count(unsigned asked) {
 // Call body(unit, stop) for every unit in [0, units). `make_body` is called once per thread, so
 // that a body can own scratch memory. A body that sees `stop` set may return early.
 template <class MakeBody>
-void parallel_for(std::size_t units, unsigned threads, MakeBody&& make_body, const Poll& poll = {}) {
+void parallel_for(std::size_t units, unsigned threads, MakeBody&& make_body,
+                  const Poll& poll = {}) {
     if (units == 0) return;
-    const auto count =
-        static_cast<unsigned>(std::min<std::size_t>(units, thread_count(threads)));
+    const auto count = static_cast<unsigned>(std::min<std::size_t>(units, thread_count(threads)));
     std::atomic<bool> stop{false};
     if (count == 1 && !poll) {
         auto body = make_body();
@@ -44,7 +44,7 @@ void parallel_for(std::size_t units, unsigned threads, MakeBody&& make_body, con
     std::exception_ptr first_error;
 
     auto keep_error = [&] {
-        const std::lock_guard lock(mutex);
+        const std::scoped_lock lock(mutex);
         if (!first_error) first_error = std::current_exception();
         stop = true;
     };
@@ -58,7 +58,7 @@ void parallel_for(std::size_t units, unsigned threads, MakeBody&& make_body, con
         } catch (...) {
             keep_error();
         }
-        const std::lock_guard lock(mutex);
+        const std::scoped_lock lock(mutex);
         --running;
         finished.notify_all();
     };
@@ -68,7 +68,7 @@ void parallel_for(std::size_t units, unsigned threads, MakeBody&& make_body, con
     try {
         for (unsigned i = 0; i < count; ++i) pool.emplace_back(work);
     } catch (...) {  // the system gives no more threads: those that run do all the work
-        const std::lock_guard lock(mutex);
+        const std::scoped_lock lock(mutex);
         running -= count - static_cast<unsigned>(pool.size());
         if (pool.empty()) {
             first_error = std::current_exception();

@@ -9,15 +9,15 @@ namespace iosfast {
 namespace {
 
 // Pixels fetched at a time: sums and four frames of a tile stay in the second-level cache.
-constexpr std::size_t kTile = 1U << 16;
+constexpr std::size_t kTile = std::size_t{1} << 16U;
 constexpr std::size_t kFramesPerPass = 4;
 
 template <class T>
 void add_four(std::uint32_t* __restrict sums, const T* a, const T* b, const T* c, const T* d,
               std::size_t n) {
     for (std::size_t i = 0; i < n; ++i) {
-        sums[i] += std::uint32_t{a[i]} + std::uint32_t{b[i]} + std::uint32_t{c[i]} +
-                   std::uint32_t{d[i]};
+        sums[i] +=
+            std::uint32_t{a[i]} + std::uint32_t{b[i]} + std::uint32_t{c[i]} + std::uint32_t{d[i]};
     }
 }
 
@@ -48,8 +48,7 @@ class Summer {
     const T* fetch(std::size_t frame, std::size_t begin, std::size_t n, std::size_t slot) {
         std::byte* scratch =
             scratch_.empty() ? nullptr : scratch_.data() + slot * tile_ * sizeof(T);
-        const std::byte* bytes =
-            cursor_->fetch(frame, begin * sizeof(T), n * sizeof(T), scratch);
+        const std::byte* bytes = cursor_->fetch(frame, begin * sizeof(T), n * sizeof(T), scratch);
         if constexpr (sizeof(T) == 2) {
             if (source_.swapped) {
                 swap_bytes(reinterpret_cast<const T*>(bytes), reinterpret_cast<T*>(scratch), n);
@@ -103,16 +102,15 @@ void write_mean(const std::uint32_t* __restrict sums, std::uint64_t count,
         // By way of int32: SSE2 converts no unsigned integers.
         const double sum =
             static_cast<double>(static_cast<std::int32_t>(sums[i] ^ 0x80000000U)) + 2147483648.0;
-        out[i] = static_cast<std::uint16_t>(
-            static_cast<std::int32_t>((2.0 * sum + bias) * inverse));
+        out[i] =
+            static_cast<std::uint16_t>(static_cast<std::int32_t>((2.0 * sum + bias) * inverse));
     }
 }
 
 void check_bin(std::uint64_t frames) {
     if (frames > kMaxFramesPerBin) {
         throw std::invalid_argument("a bin of " + std::to_string(frames) +
-                                    " frames is more than the " +
-                                    std::to_string(kMaxFramesPerBin) +
+                                    " frames is more than the " + std::to_string(kMaxFramesPerBin) +
                                     " whose sum is sure to fit; make the bins shorter");
     }
 }
@@ -169,16 +167,16 @@ void BinAccumulator::add(const FrameSource& source, std::size_t first, std::size
         throw std::invalid_argument("frames of another shape, or a range outside of the source");
     check_bin(frames_ + (last - first));
     // A few frames are summed faster than a thread is started.
-    const bool few = (last - first) * source.frame_bytes() < (std::size_t{8} << 20);
+    const bool few = (last - first) * source.frame_bytes() < (std::size_t{8} << 20U);
     const std::size_t parts = few ? 1 : parts_of(source, threads);
     const std::size_t pixels = source.pixels();
     parallel_for(parts, few ? 1 : threads, [&] {
-        return [&, summer = Summer(source)](std::size_t part,
-                                            const std::atomic<bool>& stop) mutable {
-            const std::size_t begin = pixels * part / parts;
-            const std::size_t end = pixels * (part + 1) / parts;
-            summer.add(first, last, begin, end, sums_.data() + begin, stop);
-        };
+        return
+            [&, summer = Summer(source)](std::size_t part, const std::atomic<bool>& stop) mutable {
+                const std::size_t begin = pixels * part / parts;
+                const std::size_t end = pixels * (part + 1) / parts;
+                summer.add(first, last, begin, end, sums_.data() + begin, stop);
+            };
     });
     frames_ += last - first;
 }
