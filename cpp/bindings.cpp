@@ -3,10 +3,12 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -71,6 +73,21 @@ py::ssize_t signed_size(std::size_t n) {
     return static_cast<py::ssize_t>(n);
 }
 
+using Paths = std::vector<std::filesystem::path>;
+
+// As the core opens files: the system's own bytes, or UTF-8 on Windows.
+std::string to_core(const std::filesystem::path& path) {
+    const std::u8string text = path.u8string();
+    return {text.begin(), text.end()};
+}
+
+std::vector<std::string> to_core(const Paths& paths) {
+    std::vector<std::string> names;
+    names.reserve(paths.size());
+    for (const auto& path : paths) names.push_back(to_core(path));
+    return names;
+}
+
 using Progress = std::optional<std::function<void(std::size_t)>>;
 
 // Lets Ctrl-C through, and tells the caller how far the work is.
@@ -95,7 +112,7 @@ bool is_swapped(const py::dtype& dtype) {
     return (order == '<') != (std::endian::native == std::endian::little);
 }
 
-std::unique_ptr<FileFrames> file_frames(std::vector<std::string> paths, const Integers& segments,
+std::unique_ptr<FileFrames> file_frames(const Paths& paths, const Integers& segments,
                                         std::pair<std::size_t, std::size_t> shape,
                                         const py::dtype& dtype) {
     need(segments.ndim() == 2 && segments.shape(1) == 4,
@@ -111,8 +128,8 @@ std::unique_ptr<FileFrames> file_frames(std::vector<std::string> paths, const In
              static_cast<std::uint64_t>(rows(i, 2)), static_cast<std::size_t>(rows(i, 3))});
     }
     const PixelType type = pixel_type(dtype);
-    return std::make_unique<FileFrames>(std::move(paths), std::move(list), shape.first,
-                                        shape.second, type, is_swapped(dtype));
+    return std::make_unique<FileFrames>(to_core(paths), std::move(list), shape.first, shape.second,
+                                        type, is_swapped(dtype));
 }
 
 std::unique_ptr<MemoryFrames> memory_frames(const py::array& frames) {
@@ -145,10 +162,9 @@ py::array read_frames(const FrameSource& source, std::size_t start, std::size_t 
 void bind_sources(py::module_& m) {
     py::class_<FrameSource, std::shared_ptr<FrameSource>>(
         m, "FrameSource", "Frames in files or in memory, fetched by the core without Python.")
-        .def(py::init([](std::vector<std::string> paths, const Integers& segments,
+        .def(py::init([](const Paths& paths, const Integers& segments,
                          std::pair<std::size_t, std::size_t> shape, const py::dtype& dtype) {
-                 return std::shared_ptr<FrameSource>(
-                     file_frames(std::move(paths), segments, shape, dtype));
+                 return std::shared_ptr<FrameSource>(file_frames(paths, segments, shape, dtype));
              }),
              "paths"_a, "segments"_a.noconvert(), "shape"_a, "dtype"_a,
              "Frames in files. `segments` is int64 (n, 4): index of the path, offset of the first\n"
@@ -170,14 +186,15 @@ void bind_sources(py::module_& m) {
 
     m.def(
         "read_records",
-        [](const std::string& path, std::uint64_t offset, std::uint64_t stride, std::size_t count,
-           std::size_t bytes) {
+        [](const std::filesystem::path& path, std::uint64_t offset, std::uint64_t stride,
+           std::size_t count, std::size_t bytes) {
             Bytes out({signed_size(count), signed_size(bytes)});
             auto* to = reinterpret_cast<std::byte*>(out.mutable_data());
+            const std::string name = to_core(path);
             std::size_t whole = 0;
             {
                 const py::gil_scoped_release release;
-                whole = read_records(path, offset, stride, count, bytes, to);
+                whole = read_records(name, offset, stride, count, bytes, to);
             }
             return py::object(out[py::slice(0, signed_size(whole), 1)]).cast<Bytes>();
         },
@@ -187,7 +204,7 @@ void bind_sources(py::module_& m) {
 
     m.def(
         "probe_files",
-        [](const std::vector<std::string>& paths,
+        [](const Paths& paths,
            const std::vector<std::tuple<std::uint64_t, py::bytes, py::bytes>>& expected,
            unsigned threads, const Progress& progress) {
             std::vector<HeaderPart> parts;
@@ -196,11 +213,12 @@ void bind_sources(py::module_& m) {
                 need(b.size() == k.size(), "bytes and mask must have the same length");
                 parts.push_back({offset, {b.begin(), b.end()}, {k.begin(), k.end()}});
             }
+            const std::vector<std::string> names = to_core(paths);
             std::vector<FileFacts> facts;
             const Poll poll = poll_for(progress);
             {
                 const py::gil_scoped_release release;
-                facts = probe_files(paths, parts, threads, poll);
+                facts = probe_files(names, parts, threads, poll);
             }
             Integers sizes(signed_size(facts.size())), times(signed_size(facts.size()));
             py::array_t<bool> matches(signed_size(facts.size()));
@@ -357,7 +375,8 @@ PYBIND11_MODULE(_core, m) {
             const py::object type = py::module_::import("iosfast.errors").attr("ReadError");
             const py::object frame =
                 failure.frame < 0 ? py::object(py::none()) : py::object(py::int_(failure.frame));
-            const py::object error = type(failure.what(), failure.path, frame);
+            const std::u8string text(failure.path.begin(), failure.path.end());
+            const py::object error = type(failure.what(), std::filesystem::path(text), frame);
             PyErr_SetObject(type.ptr(), error.ptr());
         }
     });

@@ -5,7 +5,7 @@ from importlib.metadata import version as _version
 __version__ = _version("iosfast")
 
 try:
-    from . import _core
+    from . import _core as _core
 except ImportError as _error:
     raise ImportError(
         "iosfast's compiled core is missing or does not fit this Python; install iosfast with "

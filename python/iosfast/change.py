@@ -69,7 +69,14 @@ class IntervalStage:
         assert earlier is not None
         with self._watch.stage("change and colour"):
             undefined = _core.change_maps(
-                earlier, later, self._kind, self._range, self._colors, self._mask, change, rgb,
+                earlier,
+                later,
+                self._kind,
+                self._range,
+                self._colors,
+                self._mask,
+                change,
+                rgb,
                 self._threads,
             )
         self.undefined_scales += (self._maps + np.flatnonzero(undefined)).tolist()
@@ -107,6 +114,9 @@ class IntervalStage:
         if not len(images):
             return np.empty((0, *self._shape), np.float32)
         return _core.box_mean(
-            np.ascontiguousarray(images), size, self._border, self._recipe.smoothing_rounded,
+            np.ascontiguousarray(images),
+            size,
+            self._border,
+            self._recipe.smoothing_rounded,
             self._threads,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from os import PathLike
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _core
+from . import _core, arguments
 from .binning import FrameClock, checked_times, edges_of
 from .change import IntervalStage
 from .errors import IosfastWarning
@@ -62,16 +63,14 @@ class Preprocessor:
         mask: str | PathLike[str] | NDArray[Any] | None = None,
         threads: int = 0,
     ) -> None:
-        self.shape = checked_shape(shape)
+        self.shape = arguments.image_shape("shape", shape)
         self.recipe = Recipe.named(recipe)
-        self.frame_rate_hz = checked_rate(frame_rate_hz)
+        self.frame_rate_hz = arguments.positive("frame_rate_hz", frame_rate_hz)
         self.notes: list[str] = []
-        self._threads = checked_threads(threads)
+        self._threads = arguments.threads(threads)
         self._watch = Stopwatch()
         self._mask = None if mask is None else read_mask(mask, self.shape)
-        self._stage = IntervalStage(
-            self.recipe, self.shape, self._mask, self._threads, self._watch
-        )
+        self._stage = IntervalStage(self.recipe, self.shape, self._mask, self._threads, self._watch)
         self._sums = _core.BinAccumulator(self.shape)
         self._clock: FrameClock | None = None
         self._frames = 0
@@ -140,8 +139,9 @@ class Preprocessor:
         check_pixels(frames.dtype, TypeError)
         block = frames[np.newaxis] if frames.ndim == 2 else frames
         if block.ndim != 3 or block.shape[1:] != self.shape:
-            raise ValueError(f"frames must be (n, {self.shape[0]}, {self.shape[1]}), "
-                             f"not {frames.shape}")
+            raise ValueError(
+                f"frames must be (n, {self.shape[0]}, {self.shape[1]}), not {frames.shape}"
+            )
         if block.flags.c_contiguous and block.flags.aligned and block.dtype.isnative:
             return block
         return np.require(block, block.dtype.newbyteorder("="), ["C", "A"])
@@ -174,7 +174,7 @@ class Preprocessor:
         source = _core.FrameSource.from_array(block)
         maps: list[Map] = []
         edges = edges_of(bins).tolist()
-        for begin, end in zip(edges[:-1], edges[1:], strict=True):
+        for begin, end in itertools.pairwise(edges):
             number = int(bins[begin])
             if self._sums.frames and number != self._bin:
                 maps += self._complete()
@@ -221,42 +221,3 @@ def undefined_note(maps: list[int]) -> str:
         f"{'their' if len(maps) > 1 else 'its'} own, as all pixels are equal or one is infinite: "
         f"map {which}; shown in the first colour throughout"
     )
-
-
-def checked_shape(shape: object) -> tuple[int, int]:
-    """Return (Y, X) as two ints of at least 1."""
-    try:
-        height, width = shape  # type: ignore[misc]
-    except (TypeError, ValueError):
-        raise TypeError(f"shape must be (Y, X), not {shape!r}") from None
-    for n in (height, width):
-        if isinstance(n, bool) or not isinstance(n, int | np.integer):
-            raise TypeError(f"shape must be two whole numbers, not {shape!r}")
-        if n < 1:
-            raise ValueError(f"shape must be at least (1, 1), not {shape!r}")
-    return int(height), int(width)
-
-
-def checked_rate(frame_rate_hz: object) -> float | None:
-    """Return the frame rate as a float, finite and positive, or None."""
-    return checked_positive("frame_rate_hz", frame_rate_hz)
-
-
-def checked_positive(name: str, value: object) -> float | None:
-    """Return the number as a float, finite and positive, or None."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be finite and greater than 0, not {value}")
-    return float(value)
-
-
-def checked_threads(threads: object) -> int:
-    """Return the number of threads, 0 for one per core."""
-    if isinstance(threads, bool) or not isinstance(threads, int | np.integer):
-        raise TypeError(f"threads must be a whole number, not {threads!r}")
-    if not 0 <= threads <= 1024:
-        raise ValueError(f"threads must be from 0 (one per core) to 1024, not {threads}")
-    return int(threads)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 from .recipe import Recipe
 from .timing import StageTime
 
+#: The three stacks by name, or how to read them.
+Stacks = dict[str, NDArray[Any] | Callable[[], NDArray[Any]]]
 
-class Map(NamedTuple):
+
+@dataclass(frozen=True, eq=False)
+class Map:
     """One map of a live stream.
 
     Attributes
@@ -118,9 +122,7 @@ class Maps:
     mask: NDArray[np.bool_] | None = None
     path: Path | None = None
     timings: Mapping[str, StageTime] = field(default_factory=dict, repr=False)
-    _stacks: dict[str, NDArray[Any] | Callable[[], NDArray[Any]]] = field(
-        default_factory=dict, repr=False
-    )
+    _stacks: Stacks = field(default_factory=dict, repr=False)
 
     def _stack(self, name: str) -> NDArray[Any]:
         stack = self._stacks[name]

@@ -88,6 +88,7 @@ def read_mask(
         If the file cannot be read.
     """
     name = "mask"
+    image: NDArray[Any]
     if isinstance(mask, str | PathLike):
         path = Path(mask)
         name = f"mask {path}"
@@ -97,7 +98,7 @@ def read_mask(
     else:
         image = np.asarray(mask)
     if image.ndim == 3 and image.shape[2] in (3, 4):
-        image = image[..., :3].any(axis=2)
+        image = np.any(image[..., :3], axis=2)
     if image.shape != shape:
         raise ValueError(f"{name} has shape {image.shape}, but the frames are {shape} (Y, X)")
     if image.dtype.kind not in "biuf":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,17 +11,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import _core
+from . import _core, arguments
 from .binning import FrameClock, checked_times, edges_of, too_many_frames
 from .change import IntervalStage, map_bins
 from .errors import IosfastWarning
-from .live import checked_positive, checked_rate, checked_threads, partial_note, undefined_note
-from .maps import Info, Maps
+from .live import partial_note, undefined_note
+from .maps import Info, Maps, Stacks
 from .masks import read_mask
 from .progress import Progress, progress_for
 from .readers import Recording, Source, open_recording
@@ -116,9 +117,9 @@ def preprocess(
     doi 10.1038/s41597-026-06580-1.
     """
     recipe = Recipe.named(recipe)
-    frame_rate_hz = checked_rate(frame_rate_hz)
-    pixel_size_mm = checked_positive("pixel_size_mm", pixel_size_mm)
-    threads = checked_threads(threads)
+    frame_rate_hz = arguments.positive("frame_rate_hz", frame_rate_hz)
+    pixel_size_mm = arguments.positive("pixel_size_mm", pixel_size_mm)
+    threads = arguments.threads(threads)
     layout = checked_layout(layout)
     start_s = _checked_start(start_time)
     recipe.colors()  # an unknown colour map is told before anything is read
@@ -192,7 +193,9 @@ def _plan(
         _note_gaps(clock, starts, counts, notes)
     later = map_bins(recipe, counts.size)
     if not later.size:
-        baseline = "" if recipe.baseline_bins is None else f" and baseline_bins={recipe.baseline_bins}"
+        baseline = (
+            "" if recipe.baseline_bins is None else f" and baseline_bins={recipe.baseline_bins}"
+        )
         raise ValueError(
             f"{recording.source}: {len(recording):,} frames make {counts.size} bins, too few for "
             f"a map with interval_bins={recipe.interval_bins}{baseline}; the recording is too "
@@ -237,10 +240,8 @@ def _times_of(
     if isinstance(times, str):
         if times == "frames":
             return recording, None, "frames"
-        if times not in get_args(ClockName):
-            choices = ", ".join(map(repr, ("frames", *get_args(ClockName))))
-            raise ValueError(f"times must be one of {choices} or an array, not {times!r}")
-        recording, found = recording.in_time_order(times)
+        arguments.choice("times", times, ("frames", *get_args(ClockName)))
+        recording, found = recording.in_time_order(cast(ClockName, times))
         return recording, checked_times(found, len(recording)), times
     return recording, checked_times(times, len(recording)), "given times"
 
@@ -301,9 +302,7 @@ class _Run:
         self._threads = threads
         self._progress = progress
         self._watch = Stopwatch()
-        self._stage = IntervalStage(
-            plan.info.recipe, plan.info.shape, mask, threads, self._watch
-        )
+        self._stage = IntervalStage(plan.info.recipe, plan.info.shape, mask, threads, self._watch)
 
     def in_memory(self) -> Maps:
         """Return maps as arrays."""
@@ -317,7 +316,7 @@ class _Run:
             made = done + self._stage.count(last - first)
             self._stage.consume(binned[first:last], change[done:made], rgb[done:made])
             done = made
-        stacks = {"binned": binned, "change": change, "rgb": rgb}
+        stacks: Stacks = {"binned": binned, "change": change, "rgb": rgb}
         return Maps(self._final_info(), self._mask, None, self._watch.stages, stacks)
 
     def on_disk(self, out: Path, layout: Literal["stack", "published"], overwrite: bool) -> Maps:
@@ -377,7 +376,7 @@ class _Run:
         sums = _core.BinAccumulator(self._info.shape)
         recording = self._recording
         step = recording.block_frames
-        for i, (begin, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for i, (begin, end) in enumerate(itertools.pairwise(edges)):
             for at in range(begin, end, step):
                 frames = recording.read(at, min(at + step, end))
                 sums.add(_core.FrameSource.from_array(frames), 0, len(frames), self._threads)

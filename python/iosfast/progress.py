@@ -10,20 +10,23 @@ Progress = Callable[[int], None]
 
 @contextmanager
 def progress_for(
-    progress: bool | Callable[[int, int], None], frames: int, nbytes: int
+    progress: bool | Callable[[int, int], None],
+    frames: int,
+    nbytes: int,
+    what: str = "preprocess",
 ) -> Iterator[Progress]:
     """Yield a function to call with the number of frames done."""
     if callable(progress):
         yield lambda done: progress(done, frames)
     elif progress:
-        with _bar(frames, nbytes) as update:
+        with _bar(frames, nbytes, what) as update:
             yield update
     else:
         yield lambda done: None
 
 
 @contextmanager
-def _bar(frames: int, nbytes: int) -> Iterator[Progress]:
+def _bar(frames: int, nbytes: int, what: str) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -44,5 +47,5 @@ def _bar(frames: int, nbytes: int) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("preprocess", total=nbytes)
+        task = bar.add_task(what, total=nbytes)
         yield lambda done: bar.update(task, completed=nbytes * done // max(1, frames))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
+from . import _core, arguments
 
 ChangeName = Literal["ratio", "difference", "dff"]
 BorderName = Literal["zero", "inside"]
@@ -93,26 +92,27 @@ class Recipe:
             if self.bin_seconds not in (None, 1.0):
                 raise ValueError("give bin_seconds or bin_frames, not both")
             object.__setattr__(self, "bin_seconds", None)
-            _check_int("bin_frames", self.bin_frames, 1, _core.MAX_FRAMES_PER_BIN)
+            arguments.integer("bin_frames", self.bin_frames, 1, _core.MAX_FRAMES_PER_BIN)
         elif self.bin_seconds is None:
             raise ValueError("give bin_seconds or bin_frames")
         else:
-            _check_positive("bin_seconds", self.bin_seconds)
-            if self.bin_seconds < 1e-6:
-                raise ValueError(f"bin_seconds must be at least 1e-6, not {self.bin_seconds}")
-        _check_choice("partial_bin", self.partial_bin, get_args(PartialBin))
-        _check_int("interval_bins", self.interval_bins, 1, 1_000_000)
-        _check_choice("change", self.change, get_args(ChangeName))
+            arguments.number("bin_seconds", self.bin_seconds, 1e-6, 1e6)
+        arguments.choice("partial_bin", self.partial_bin, get_args(PartialBin))
+        arguments.integer("interval_bins", self.interval_bins, 1, 1_000_000)
+        arguments.choice("change", self.change, get_args(ChangeName))
         if self.baseline_bins is not None:
-            _check_int("baseline_bins", self.baseline_bins, 1, 1_000_000)
-        _check_box("smoothing_px", self.smoothing_px)
-        if self.smoothing_first_px is not None:
-            _check_box("smoothing_first_px", self.smoothing_first_px)
-        _check_choice("smoothing_border", self.smoothing_border, get_args(BorderName))
+            arguments.integer("baseline_bins", self.baseline_bins, 1, 1_000_000)
+        for name in ("smoothing_px", "smoothing_first_px"):
+            size = getattr(self, name)
+            if size is None and name == "smoothing_first_px":
+                continue
+            if arguments.integer(name, size, 1, _core.MAX_BOX) % 2 == 0:
+                raise ValueError(f"{name} must be odd, so that a box has a middle pixel: {size}")
+        arguments.choice("smoothing_border", self.smoothing_border, get_args(BorderName))
         if not isinstance(self.smoothing_rounded, bool):
             raise TypeError(f"smoothing_rounded must be True or False: {self.smoothing_rounded!r}")
-        _check_choice("scale", self.scale, get_args(ScaleName))
-        _check_positive("scale_percent", self.scale_percent)
+        arguments.choice("scale", self.scale, get_args(ScaleName))
+        arguments.number("scale_percent", self.scale_percent, 0, above=True)
         if self.scale == "percent" and self.change == "difference":
             raise ValueError(
                 "scale='percent' has no meaning for change='difference', which is in counts; "
@@ -121,7 +121,10 @@ class Recipe:
         if self.scale == "range" and self.scale_range is None:
             raise ValueError("scale='range' needs scale_range=(low, high)")
         if self.scale_range is not None:
-            object.__setattr__(self, "scale_range", _checked_range(self.scale_range))
+            low, high = arguments.pair("scale_range", self.scale_range)
+            if low >= high:
+                raise ValueError(f"scale_range must be (low, high), not {self.scale_range!r}")
+            object.__setattr__(self, "scale_range", (low, high))
         if not isinstance(self.colormap, str):
             raise TypeError(f"colormap must be a name, not {self.colormap!r}")
 
@@ -215,38 +218,3 @@ def matlab_jet() -> NDArray[np.uint8]:
         inside = (at >= 0) & (at < 256)
         table[at[inside], channel] = ramp[inside]
     return np.floor(255 * table + 0.5).astype(np.uint8)
-
-
-def _check_int(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be from {low} to {high}, not {value}")
-
-
-def _check_positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be finite and greater than 0, not {value}")
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
-
-
-def _check_box(name: str, value: object) -> None:
-    _check_int(name, value, 1, _core.MAX_BOX)
-    if int(value) % 2 == 0:  # type: ignore[call-overload]
-        raise ValueError(f"{name} must be odd, so that a box has a middle pixel; not {value}")
-
-
-def _checked_range(value: object) -> tuple[float, float]:
-    try:
-        low, high = (float(v) for v in value)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        raise TypeError(f"scale_range must be (low, high), not {value!r}") from None
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"scale_range must be finite and increase, not {value!r}")
-    return low, high

@@ -150,7 +150,7 @@ class Recording(abc.ABC):
         """
         return self, self.clock_s(clock)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most recordings hold nothing open)
         """Release files; reading afterwards is an error."""
 
     def __enter__(self) -> Self:

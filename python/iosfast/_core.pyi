@@ -1,0 +1,245 @@
+"""
+The compiled core of iosfast; its checks guard memory, the Python API explains.
+"""
+
+from __future__ import annotations
+import collections.abc
+import numpy
+import numpy.typing
+import os
+import typing
+
+__all__: list[str] = [
+    "BinAccumulator",
+    "Border",
+    "Change",
+    "FrameSource",
+    "MAX_BOX",
+    "MAX_FRAMES_PER_BIN",
+    "bin_frames",
+    "box_mean",
+    "change_maps",
+    "probe_files",
+    "read_records",
+]
+
+class FrameSource:
+    """
+    Frames in files or in memory, fetched by the core without Python.
+    """
+    @staticmethod
+    def from_array(frames: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]) -> FrameSource:
+        """
+        Frames of a C-contiguous uint8 or uint16 array (T, Y, X), which is not copied.
+        """
+    def __init__(
+        self,
+        paths: collections.abc.Sequence[os.PathLike | str | bytes],
+        segments: numpy.typing.NDArray[numpy.int64],
+        shape: tuple[
+            typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+        ],
+        dtype: numpy.dtype[typing.Any],
+    ) -> None:
+        """
+        Frames in files. `segments` is int64 (n, 4): index of the path, offset of the first
+        frame, bytes from frame to frame, number of frames. `shape` is (Y, X).
+        """
+    def read(
+        self,
+        start: typing.SupportsInt | typing.SupportsIndex,
+        stop: typing.SupportsInt | typing.SupportsIndex,
+    ) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]:
+        """
+        Frames [start, stop) as a new array in native byte order.
+        """
+    @property
+    def frames(self) -> int: ...
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """
+        (T, Y, X)
+        """
+
+class BinAccumulator:
+    """
+    Rounded mean of frames that arrive a few at a time.
+    """
+    def __init__(
+        self,
+        shape: tuple[
+            typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
+        ],
+    ) -> None: ...
+    def add(
+        self,
+        source: FrameSource,
+        start: typing.SupportsInt | typing.SupportsIndex,
+        stop: typing.SupportsInt | typing.SupportsIndex,
+        threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    ) -> None:
+        """
+        Add frames [start, stop) of the source.
+        """
+    def mean(self, out: numpy.typing.NDArray[numpy.uint16]) -> None:
+        """
+        Write the rounded mean to out, uint16 (Y, X), and start anew.
+        """
+    @property
+    def frames(self) -> int:
+        """
+        Frames since the last mean.
+        """
+
+class Border:
+    """
+    How a box filter treats the border of an image.
+
+    Members:
+
+      zero
+
+      inside
+    """
+
+    __members__: typing.ClassVar[dict[str, Border]]
+    inside: typing.ClassVar[Border]
+    zero: typing.ClassVar[Border]
+    @typing.overload
+    def __eq__(self, other: Border) -> bool: ...
+    @typing.overload
+    def __eq__(self, other: typing.Any) -> bool: ...
+    def __getstate__(self) -> int: ...
+    def __hash__(self) -> int: ...
+    def __index__(self) -> int: ...
+    def __init__(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __int__(self) -> int: ...
+    @typing.overload
+    def __ne__(self, other: Border) -> bool: ...
+    @typing.overload
+    def __ne__(self, other: typing.Any) -> bool: ...
+    def __repr__(self) -> str: ...
+    def __setstate__(self, state: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __str__(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> int: ...
+
+class Change:
+    """
+    Change from an earlier image to a later one.
+
+    Members:
+
+      ratio
+
+      difference
+
+      dff
+    """
+
+    __members__: typing.ClassVar[dict[str, Change]]
+    dff: typing.ClassVar[Change]
+    difference: typing.ClassVar[Change]
+    ratio: typing.ClassVar[Change]
+    @typing.overload
+    def __eq__(self, other: Change) -> bool: ...
+    @typing.overload
+    def __eq__(self, other: typing.Any) -> bool: ...
+    def __getstate__(self) -> int: ...
+    def __hash__(self) -> int: ...
+    def __index__(self) -> int: ...
+    def __init__(self, value: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __int__(self) -> int: ...
+    @typing.overload
+    def __ne__(self, other: Change) -> bool: ...
+    @typing.overload
+    def __ne__(self, other: typing.Any) -> bool: ...
+    def __repr__(self) -> str: ...
+    def __setstate__(self, state: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def __str__(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> int: ...
+
+def bin_frames(
+    source: FrameSource,
+    edges: numpy.typing.NDArray[numpy.int64],
+    out: numpy.typing.NDArray[numpy.uint16],
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    progress: collections.abc.Callable[[int], None] | None = None,
+) -> None:
+    """
+    Write the rounded mean of frames [edges[b], edges[b + 1]) to out[b].
+
+    edges is int64 (B + 1,), increasing; out is uint16 (B, Y, X).
+    """
+
+def box_mean(
+    images: numpy.typing.NDArray[numpy.uint16],
+    size: typing.SupportsInt | typing.SupportsIndex,
+    border: Border,
+    rounded: bool,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    Mean over a size x size box of every image, as float32 (N, Y, X).
+    """
+
+def change_maps(
+    earlier: numpy.typing.NDArray[numpy.float32],
+    later: numpy.typing.NDArray[numpy.float32],
+    kind: Change,
+    range: tuple[
+        typing.SupportsFloat | typing.SupportsIndex, typing.SupportsFloat | typing.SupportsIndex
+    ]
+    | None,
+    colors: numpy.typing.NDArray[numpy.uint8],
+    mask: numpy.typing.NDArray[numpy.uint8] | None,
+    change: numpy.typing.NDArray[numpy.float32],
+    rgb: numpy.typing.NDArray[numpy.uint8],
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> numpy.typing.NDArray[numpy.uint8]:
+    """
+    Change from earlier to later images, and its colours.
+
+    earlier is float32 (N or 1, Y, X), later (N, Y, X); change, float32 (N, Y, X), and rgb,
+    uint8 (N, Y, X, 3), are written. range is (low, high), or None for each map's own.
+    colors is uint8 (257, 3), the last for pixels outside the mask (uint8 (Y, X) or None).
+    Returns uint8 (N,): 1 where a map's own scale is undefined.
+    """
+
+def probe_files(
+    paths: collections.abc.Sequence[os.PathLike | str | bytes],
+    expected: collections.abc.Sequence[
+        tuple[typing.SupportsInt | typing.SupportsIndex, bytes, bytes]
+    ],
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    progress: collections.abc.Callable[[int], None] | None = None,
+) -> tuple[
+    numpy.typing.NDArray[numpy.int64],
+    numpy.typing.NDArray[numpy.int64],
+    numpy.typing.NDArray[numpy.bool],
+]:
+    """
+    Size (bytes), modification time (ns since 1970 UTC) and match of every file, as int64,
+    int64 and bool (n,). `expected` lists (offset, bytes, mask); where the mask is 0 a byte
+    may differ.
+    """
+
+def read_records(
+    path: os.PathLike | str | bytes,
+    offset: typing.SupportsInt | typing.SupportsIndex,
+    stride: typing.SupportsInt | typing.SupportsIndex,
+    count: typing.SupportsInt | typing.SupportsIndex,
+    bytes: typing.SupportsInt | typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.uint8]:
+    """
+    Bytes [offset + i stride, + bytes) of a file for i < count, as uint8 (n, bytes);
+    n is smaller than count if the file ends before.
+    """
+
+MAX_BOX: int = 255
+MAX_FRAMES_PER_BIN: int = 65537

@@ -1,0 +1,76 @@
+"""The demonstration: a simulated recording, its maps, and a picture of them."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+
+from .errors import WriteError
+from .figures import contact_sheet
+from .preprocess import preprocess
+from .progress import progress_for
+from .simulate import Noise, Simulation, Wave
+
+#: A field of 10 mm, filmed for three minutes; small, so that the demo takes seconds.
+SHAPE = (256, 256)
+FRAME_RATE_HZ = 10.0
+DURATION_S = 190.0
+PIXEL_SIZE_MM = 10 / 256
+
+
+def demo_recording(seed: int = 0) -> Simulation:
+    """Simulate a cortex that a wave crosses from the lower left, at 3.5 mm/min."""
+    wave = Wave(
+        shape="ring", origin_mm=(1.5, 8.5), speed_mm_min=3.5, amplitude_percent=1.5, start_s=15
+    )
+    return Simulation(
+        shape=SHAPE,
+        duration_s=DURATION_S,
+        frame_rate_hz=FRAME_RATE_HZ,
+        pixel_size_mm=PIXEL_SIZE_MM,
+        waves=[wave],
+        noise=Noise(),
+        seed=seed,
+    )
+
+
+def run_demo(out: Path | None = None, seed: int = 0) -> None:
+    """Simulate a recording, write it, make its maps and draw them, all in a new folder.
+
+    Parameters
+    ----------
+    out : Path, optional
+        The folder; default ``iosfast-demo``, or ``iosfast-demo-2`` if that exists, and so on.
+    seed : int
+        Of the simulation.
+
+    Raises
+    ------
+    WriteError
+        If the folder exists and is not empty, or cannot be written.
+    """
+    if out is None:
+        names = ("iosfast-demo" if n == 1 else f"iosfast-demo-{n}" for n in itertools.count(1))
+        out = next(path for path in map(Path, names) if not path.exists())
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise WriteError(f"{out}: exists already; remove it, or choose another --out")
+    simulation = demo_recording(seed)
+    t, y, x = simulation.shape
+    print(f"simulating {DURATION_S:g} s of cortex: {t:,} frames of {y} x {x} pixels")
+    created = not out.exists()
+    recording = out / "recording.tif"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with progress_for(True, t, simulation.nbytes, "simulate") as progress:
+            simulation.write(recording, progress=progress)
+        maps = preprocess(recording, out=out / "maps", progress=True)
+        picture = contact_sheet(maps, out / "contact_sheet.png")
+    except BaseException:
+        if created:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+    print(f"recording: {recording}")
+    print(f"maps:      {maps.path}  ({len(maps)} maps; open them with iosfast.load)")
+    print(f"picture:   {picture}  (look at this)")
+    print('your own:  iosfast preprocess RECORDING --out DIR, or iosfast.preprocess("RECORDING")')
