@@ -297,23 +297,22 @@ void bind_change(py::module_& m) {
 
     m.def(
         "box_mean",
-        [](const Images16& images, std::size_t size, Border border, bool rounded,
+        [](const Images16& images, std::size_t size, Border border, bool rounded, Images32 out,
            unsigned threads) {
             need_stack(images, "images");
-            Images32 out({images.shape(0), images.shape(1), images.shape(2)});
+            need_shape(out, "out", {images.shape(0), images.shape(1), images.shape(2)});
             const std::uint16_t* from = aligned(images.data(), "images");
-            float* to = out.mutable_data();
+            float* to = writable(out, "out");
             const auto n = static_cast<std::size_t>(images.shape(0));
             const auto h = static_cast<std::size_t>(images.shape(1));
             const auto w = static_cast<std::size_t>(images.shape(2));
-            {
-                const py::gil_scoped_release release;
-                box_mean(from, n, h, w, size, border, rounded, to, threads);
-            }
-            return out;
+            const py::gil_scoped_release release;
+            box_mean(from, n, h, w, size, border, rounded, to, threads);
         },
-        "images"_a.noconvert(), "size"_a, "border"_a, "rounded"_a, "threads"_a = 0,
-        "Mean over a size x size box of every image, as float32 (N, Y, X).");
+        "images"_a.noconvert(), "size"_a, "border"_a, "rounded"_a, "out"_a.noconvert(),
+        "threads"_a = 0,
+        "Write the mean over a size x size box of every image, uint16 (N, Y, X), to out,\n"
+        "float32 (N, Y, X).");
 
     m.def(
         "change_maps",

@@ -1,6 +1,7 @@
 #include "interval_change.hpp"
 
 #include <algorithm>
+#include <array>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -81,14 +82,40 @@ class BoxFilter {
     std::vector<std::size_t> counts_;  // pixels of the box within the image, along the row
 };
 
-template <class Compute>
-void compute(const float* earlier, const float* later, double* values, float* change,
-             std::size_t pixels, Compute change_of) {
-    for (std::size_t i = 0; i < pixels; ++i) {
-        const double v = change_of(static_cast<double>(earlier[i]), static_cast<double>(later[i]));
-        values[i] = v;
-        change[i] = static_cast<float>(v);
+// One map, piece by piece. A scale per map needs its extremes first, so the change is computed
+// twice: that is faster than keeping it.
+template <class ChangeOf>
+bool make_map(const float* earlier, const float* later, std::size_t pixels, ChangeOf change_of,
+              const std::uint8_t* mask, bool per_map, Painter& painter, float* change,
+              std::uint8_t* rgb) {
+    std::array<double, Painter::kPiece> values;  // NOLINT: written before it is read
+    const auto compute = [&](std::size_t at, std::size_t n) {
+        for (std::size_t i = 0; i < n; ++i) {
+            values[i] =
+                change_of(static_cast<double>(earlier[at + i]), static_cast<double>(later[at + i]));
+        }
+    };
+    const auto paint = [&](std::size_t at, std::size_t n) {
+        painter.paint(values.data(), mask ? mask + at : nullptr, rgb + 3 * at, n, at + n == pixels);
+    };
+    Extremes extremes;
+    for (std::size_t at = 0; at < pixels; at += values.size()) {
+        const std::size_t n = std::min(values.size(), pixels - at);
+        compute(at, n);
+        for (std::size_t i = 0; i < n; ++i) change[at + i] = static_cast<float>(values[i]);
+        if (per_map)
+            extremes.add(values.data(), n);
+        else
+            paint(at, n);
     }
+    if (!per_map) return true;
+    const bool defined = painter.set_extremes(extremes);
+    for (std::size_t at = 0; at < pixels; at += values.size()) {
+        const std::size_t n = std::min(values.size(), pixels - at);
+        compute(at, n);
+        paint(at, n);
+    }
+    return defined;
 }
 
 }  // namespace
@@ -112,27 +139,26 @@ void change_maps(const float* earlier, std::size_t earlier_stride, const float* 
                  const Colormap& colormap, const std::uint8_t* mask, float* change,
                  std::uint8_t* rgb, std::uint8_t* undefined_scale, unsigned threads) {
     parallel_for(count, threads, [&] {
-        return [&, values = std::vector<double>(pixels)](std::size_t i,
-                                                         const std::atomic<bool>&) mutable {
-            const float* from = earlier + i * earlier_stride;
-            const float* to = later + i * pixels;
-            float* out = change + i * pixels;
+        return [&, painter = Painter(colormap, scale)](std::size_t i,
+                                                       const std::atomic<bool>&) mutable {
+            const auto run = [&](auto change_of) {
+                return make_map(earlier + i * earlier_stride, later + i * pixels, pixels, change_of,
+                                mask, scale.per_map, painter, change + i * pixels,
+                                rgb + 3 * i * pixels);
+            };
+            bool defined = true;
             switch (kind) {
                 case Change::ratio:
-                    compute(from, to, values.data(), out, pixels,
-                            [](double a, double b) { return b / a; });
+                    defined = run([](double a, double b) { return b / a; });
                     break;
                 case Change::difference:
-                    compute(from, to, values.data(), out, pixels,
-                            [](double a, double b) { return b - a; });
+                    defined = run([](double a, double b) { return b - a; });
                     break;
                 case Change::dff:
-                    compute(from, to, values.data(), out, pixels,
-                            [](double a, double b) { return (b - a) / a; });
+                    defined = run([](double a, double b) { return (b - a) / a; });
                     break;
             }
-            undefined_scale[i] =
-                !colorize(values.data(), mask, scale, colormap, rgb + 3 * i * pixels, pixels);
+            undefined_scale[i] = defined ? 0 : 1;
         };
     });
 }

@@ -182,10 +182,12 @@ def box_mean(
     size: typing.SupportsInt | typing.SupportsIndex,
     border: Border,
     rounded: bool,
+    out: numpy.typing.NDArray[numpy.float32],
     threads: typing.SupportsInt | typing.SupportsIndex = 0,
-) -> numpy.typing.NDArray[numpy.float32]:
+) -> None:
     """
-    Mean over a size x size box of every image, as float32 (N, Y, X).
+    Write the mean over a size x size box of every image, uint16 (N, Y, X), to out,
+    float32 (N, Y, X).
     """
 
 def change_maps(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
 from .recipe import Recipe
 from .timing import Stopwatch
+
+#: Bytes of smoothed images that are made at a time.
+BATCH_BYTES = 16 << 20
 
 
 def map_bins(recipe: Recipe, bins: int) -> NDArray[np.int64]:
@@ -39,9 +40,11 @@ class IntervalStage:
         self._kind = _core.Change.__members__[recipe.change]
         self._border = _core.Border.__members__[recipe.smoothing_border]
         self._seen = 0
-        self._earlier: NDArray[np.float32] | None = None  # (1, Y, X)
-        self._baseline_sum: NDArray[np.float64] | None = None
         self._maps = 0
+        self._baseline_sum = None if recipe.baseline_bins is None else np.zeros(shape)
+        # Smoothed images, used again and again: F0 first, then the later images of a batch.
+        batch = max(2, min(8, BATCH_BYTES // (4 * shape[0] * shape[1])))
+        self._smoothed = np.empty((1 + batch, *shape), np.float32)
         self.undefined_scales: list[int] = []
 
     def count(self, bins: int) -> int:
@@ -54,19 +57,25 @@ class IntervalStage:
         """Take the next bins, uint16 (n, Y, X), and write their maps, as many as `count` said."""
         first, self._seen = self._seen, self._seen + len(binned)
         recipe = self._recipe
-        with self._watch.stage("smooth"):
-            if recipe.baseline_bins is not None:
-                self._add_to_baseline(binned[: max(0, recipe.baseline_bins - first)])
-            step = recipe.interval_bins
-            images = np.ascontiguousarray(binned[-first % step :: step])
-            if recipe.baseline_bins is not None:
-                images = images[len(images) - len(change) :]
-                earlier, later = self._earlier, self._smooth(images, recipe.smoothing_px)
-            else:
-                earlier, later = self._pairs(images, first == 0)
-        if not len(change):
-            return
-        assert earlier is not None
+        images = binned[-first % recipe.interval_bins :: recipe.interval_bins]
+        if recipe.baseline_bins is not None:
+            self._add_to_baseline(binned[: max(0, recipe.baseline_bins - first)])
+        elif first == 0 and len(images):
+            size = recipe.smoothing_first_px or recipe.smoothing_px
+            self._smooth(images[:1], size, self._smoothed[:1])
+        images = images[len(images) - len(change) :]
+        batch = len(self._smoothed) - 1
+        for at in range(0, len(images), batch):
+            part = slice(at, at + batch)
+            self._make_maps(images[part], change[part], rgb[part])
+
+    def _make_maps(
+        self, images: NDArray[np.uint16], change: NDArray[np.float32], rgb: NDArray[np.uint8]
+    ) -> None:
+        later = self._smoothed[1 : 1 + len(images)]
+        self._smooth(images, self._recipe.smoothing_px, later)
+        by_baseline = self._recipe.baseline_bins is not None
+        earlier = self._smoothed[: 1 if by_baseline else len(images)]
         with self._watch.stage("change and colour"):
             undefined = _core.change_maps(
                 earlier,
@@ -80,43 +89,21 @@ class IntervalStage:
                 self._threads,
             )
         self.undefined_scales += (self._maps + np.flatnonzero(undefined)).tolist()
-        self._maps += len(change)
-
-    def _pairs(
-        self, images: NDArray[np.uint16], at_start: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Earlier and later images; the last one stays as the next pair's earlier image."""
-        chain: list[Any] = [] if self._earlier is None else [self._earlier]
-        if at_start and len(images):
-            size = self._recipe.smoothing_first_px or self._recipe.smoothing_px
-            chain.append(self._smooth(images[:1], size))
-            images = images[1:]
-        if len(images):
-            chain.append(self._smooth(images, self._recipe.smoothing_px))
-        if not chain:
-            nothing = np.empty((0, *self._shape), np.float32)
-            return nothing, nothing
-        smoothed = np.concatenate(chain)
-        self._earlier = smoothed[-1:].copy()
-        return smoothed[:-1], smoothed[1:]
+        self._maps += len(images)
+        if not by_baseline:
+            self._smoothed[0] = later[-1]
 
     def _add_to_baseline(self, images: NDArray[np.uint16]) -> None:
+        assert self._baseline_sum is not None
+        assert self._recipe.baseline_bins is not None
+        smoothed = self._smoothed[1:2]
         for image in images:  # one after the other: the same sum whatever the chunking
-            smoothed = self._smooth(image[np.newaxis], self._recipe.smoothing_px)[0]
-            if self._baseline_sum is None:
-                self._baseline_sum = np.zeros(self._shape)
-            self._baseline_sum += smoothed
-        if self._baseline_sum is not None and self._recipe.baseline_bins is not None:
-            mean = self._baseline_sum / self._recipe.baseline_bins
-            self._earlier = mean.astype(np.float32)[np.newaxis]
+            self._smooth(image[np.newaxis], self._recipe.smoothing_px, smoothed)
+            self._baseline_sum += smoothed[0]
+        self._smoothed[0] = self._baseline_sum / self._recipe.baseline_bins
 
-    def _smooth(self, images: NDArray[np.uint16], size: int) -> NDArray[np.float32]:
-        if not len(images):
-            return np.empty((0, *self._shape), np.float32)
-        return _core.box_mean(
-            np.ascontiguousarray(images),
-            size,
-            self._border,
-            self._recipe.smoothing_rounded,
-            self._threads,
-        )
+    def _smooth(self, images: NDArray[np.uint16], size: int, out: NDArray[np.float32]) -> None:
+        with self._watch.stage("smooth"):
+            rounded = self._recipe.smoothing_rounded
+            contiguous = np.ascontiguousarray(images)
+            _core.box_mean(contiguous, size, self._border, rounded, out, self._threads)

@@ -56,8 +56,9 @@ def cortex_mask(polygon: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]
     centres = np.column_stack([x.ravel(), y.ravel()])
     filled = Outline(closed, closed=True).contains_points(centres).reshape(shape)
     ones = filled[np.newaxis].astype(np.uint16)
-    mean = _core.box_mean(ones, OUTLINE_SMOOTHING_PX, _core.Border.zero, False)[0]
-    mask: NDArray[np.bool_] = mean >= 0.5
+    mean = np.empty(ones.shape, np.float32)
+    _core.box_mean(ones, OUTLINE_SMOOTHING_PX, _core.Border.zero, False, mean)
+    mask: NDArray[np.bool_] = mean[0] >= 0.5
     if not mask.any():
         raise ValueError("polygon holds no pixel of the image")
     return mask
