@@ -1,0 +1,190 @@
+"""Recordings to time, and the table of ratios that a run ends with.
+
+``pytest benchmarks --results benchmarks/RESULTS.md`` writes the table. With ``--benchmark-disable``
+everything runs once on short recordings, for the answers only.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+FRAME_RATE_HZ = 60.0
+SHAPE = (512, 512)
+
+
+@dataclass
+class Row:
+    claim: str
+    ours_s: float
+    peer: str
+    peer_s: float
+    ratio: float
+    limit: str
+
+
+@dataclass
+class Table:
+    rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--results", type=Path, help="write the table of ratios to this file")
+
+
+def pytest_configure(config):
+    config.iosfast_table = Table()
+
+
+@pytest.fixture(scope="session")
+def timed(pytestconfig) -> bool:
+    """Whether times are taken; else everything runs once, and small."""
+    return not pytestconfig.getoption("--benchmark-disable")
+
+
+@pytest.fixture
+def race(benchmark, timed, request):
+    """Time ours and peers in turns, check nothing drifted apart, and keep the ratio of medians."""
+    table: Table = request.config.iosfast_table
+
+    def run(
+        claim: str,
+        ours: Callable[[], object],
+        peers: dict[str, tuple[Callable[[], object], str]],
+        *,
+        rounds: int = 9,
+        prepare: Callable[[], object] = lambda: None,
+    ) -> None:
+        if not timed:
+            benchmark(ours)
+            for peer, _limit in peers.values():
+                peer()
+            return
+        times: dict[str, list[float]] = {name: [] for name in ("ours", *peers)}
+        functions = {"ours": ours, **{name: peer for name, (peer, _) in peers.items()}}
+        for _ in range(rounds):
+            for name, function in functions.items():
+                prepare()
+                begin = time.perf_counter()
+                function()
+                times[name].append(time.perf_counter() - begin)
+        medians = {name: statistics.median(values) for name, values in times.items()}
+        for name, (_, limit) in peers.items():
+            ratio = medians["ours"] / medians[name]
+            row = Row(claim, medians["ours"], name, medians[name], ratio, limit)
+            table.rows.append(row)
+            benchmark.extra_info[name] = {"median_s": medians[name], "ratio": ratio}
+        benchmark.pedantic(ours, setup=lambda: prepare() and None, rounds=3)
+
+    return run
+
+
+@pytest.fixture
+def note(request):
+    return request.config.iosfast_table.notes.append
+
+
+@pytest.fixture(scope="session")
+def frames(timed) -> int:
+    return int(os.environ.get("IOSFAST_BENCH_FRAMES", 3600 if timed else 360))
+
+
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory, frames) -> Path:
+    """A contiguous TIFF of noisy frames with one bright spot that moves."""
+    path = tmp_path_factory.mktemp("recording") / "recording.tif"
+    random = np.random.default_rng(0)
+    background = random.integers(15_000, 25_000, SHAPE).astype(np.float32)
+    noise = [random.normal(0, 80, SHAPE).astype(np.float32) for _ in range(16)]
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+
+    def images():
+        for i in range(frames):
+            spot = 1 + 0.01 * np.exp(-(((x - i / 10) ** 2 + (y - 200) ** 2) / 800))
+            yield (background * spot + noise[i % 16]).astype(np.uint16)
+
+    tifffile.imwrite(
+        path, images(), shape=(frames, *SHAPE), dtype=np.uint16, photometric="minisblack"
+    )
+    return path
+
+
+def plain_read(path: Path) -> int:
+    """Read a file with read() in 8 MiB blocks."""
+    buffer = bytearray(8 << 20)
+    total = 0
+    with open(path, "rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            total += count
+    return total
+
+
+def forget(path: Path) -> None:
+    """Drop a file from the page cache."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    table: Table = config.iosfast_table
+    if not table.rows and not table.notes:
+        return
+    text = _markdown(table)
+    terminalreporter.write_line("")
+    terminalreporter.write_line(text)
+    path = config.getoption("--results")
+    if path:
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def _markdown(table: Table) -> str:
+    lines = [
+        "# Benchmark results",
+        "",
+        "Ratios of medians, ours to the peer, both timed in turns in one run; each answer is",
+        "checked. Made by `python -m pytest benchmarks --results benchmarks/RESULTS.md`.",
+        "",
+        f"Machine: {_machine()}",
+        "",
+        f"Versions: {_versions()}",
+        "",
+        "| what | ours (ms) | peer | peer (ms) | ratio | aim |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in table.rows:
+        lines.append(
+            f"| {row.claim} | {1e3 * row.ours_s:.2f} | {row.peer} | {1e3 * row.peer_s:.2f} | "
+            f"{row.ratio:.3f} | {row.limit} |"
+        )
+    if table.notes:
+        lines += ["", *table.notes]
+    return "\n".join(lines)
+
+
+def _machine() -> str:
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].partition(":")[2].strip() if names else model
+    return f"{os.cpu_count()} cores, {model}, {platform.system()} {platform.release()}"
+
+
+def _versions() -> str:
+    names = ("iosfast", "numpy", "scipy", "tifffile", "pytest-benchmark")
+    compiler = subprocess.run(["c++", "--version"], capture_output=True, text=True, check=False)
+    found = ", ".join(f"{name} {version(name)}" for name in names)
+    return f"Python {platform.python_version()}, {found}, {compiler.stdout.splitlines()[0]}"
