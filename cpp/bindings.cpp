@@ -118,6 +118,7 @@ std::unique_ptr<FileFrames> file_frames(const Paths& paths, const Integers& segm
     need(segments.ndim() == 2 && segments.shape(1) == 4,
          "segments must have shape (n, 4), not " + shape_of(segments));
     std::vector<Segment> list;
+    aligned(segments.data(), "segments");
     const auto rows = segments.unchecked<2>();
     list.reserve(static_cast<std::size_t>(rows.shape(0)));
     for (py::ssize_t i = 0; i < rows.shape(0); ++i) {
@@ -171,7 +172,10 @@ void bind_sources(py::module_& m) {
              "frame, bytes from frame to frame, number of frames. `shape` is (Y, X).")
         .def_static(
             "from_array",
-            [](const py::array& frames) {
+            [](const py::object& frames) {
+                // A py::array argument would take a list, too, and keep a pointer into its copy.
+                if (!py::isinstance<py::array>(frames))
+                    throw py::type_error("frames must be an array");
                 return std::shared_ptr<FrameSource>(memory_frames(frames));
             },
             "frames"_a, py::keep_alive<0, 1>(),

@@ -285,6 +285,9 @@ void copy_frames(const FrameSource& source, std::size_t start, std::size_t stop,
 
 std::size_t read_records(const std::string& path, std::uint64_t offset, std::uint64_t stride,
                          std::size_t count, std::size_t bytes, std::byte* out) {
+    constexpr std::uint64_t limit = std::numeric_limits<std::int64_t>::max();
+    if (offset > limit / 2 || (count > 1 && stride > limit / 2 / count))
+        throw std::invalid_argument("offset and stride lead beyond any file");
     const File file(path);
     for (std::size_t i = 0; i < count; ++i) {
         if (file.read(offset + i * stride, bytes, out + i * bytes, path, -1) < bytes) return i;

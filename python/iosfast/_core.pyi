@@ -28,7 +28,7 @@ class FrameSource:
     Frames in files or in memory, fetched by the core without Python.
     """
     @staticmethod
-    def from_array(frames: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]) -> FrameSource:
+    def from_array(frames: typing.Any) -> FrameSource:
         """
         Frames of a C-contiguous uint8 or uint16 array (T, Y, X), which is not copied.
         """
