@@ -286,7 +286,7 @@ void copy_frames(const FrameSource& source, std::size_t start, std::size_t stop,
 std::size_t read_records(const std::string& path, std::uint64_t offset, std::uint64_t stride,
                          std::size_t count, std::size_t bytes, std::byte* out) {
     constexpr std::uint64_t limit = std::numeric_limits<std::int64_t>::max();
-    if (offset > limit / 2 || (count > 1 && stride > limit / 2 / count))
+    if (offset > limit / 2 || stride > limit / 2 / std::max<std::size_t>(count, 1))
         throw std::invalid_argument("offset and stride lead beyond any file");
     const File file(path);
     for (std::size_t i = 0; i < count; ++i) {
