@@ -67,9 +67,16 @@ class FrameClock:
         return edge
 
     def by_times(self, times_s: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Bin of frames at these times; bin n lasts from n * bin_seconds on, to the nanosecond."""
-        nanoseconds = np.rint(times_s * 1e9).astype(np.int64)
-        return nanoseconds // round(self.bin_seconds * 1e9)
+        """Bin of frames at these times; bin n lasts from n * bin_seconds on.
+
+        Times count to the microsecond: seconds since 1970 as float64 have no finer steps.
+        """
+        microseconds = np.rint(times_s * 1e6).astype(np.int64)
+        length = self.bin_seconds * 1e6
+        whole = round(length)
+        if abs(length - whole) <= _SLACK * whole:
+            return microseconds // whole
+        return np.floor(microseconds / length + _SLACK).astype(np.int64)
 
     def is_whole(self, frames: int, next_position: int, earlier: list[int]) -> bool:
         """Tell whether the last bin, of so many frames, holds all that belong into it.

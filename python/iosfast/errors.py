@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from os import PathLike, fspath
+from pathlib import Path
 
 
 class ReadError(ValueError):
@@ -34,3 +37,16 @@ class WriteError(OSError):
 
 class IosfastWarning(UserWarning):
     """Something was assumed, left out or looks wrong; the result is usable, with care."""
+
+
+_PACKAGE = str(Path(__file__).parent)
+
+
+def warn(message: str) -> None:
+    """Warn whoever called iosfast, however deep inside it the cause was found."""
+    level = 1
+    frame = sys._getframe(0)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, IosfastWarning, stacklevel=level)

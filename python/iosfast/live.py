@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from os import PathLike
 from typing import Any
 
@@ -14,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _core, arguments
 from .binning import FrameClock, checked_times, edges_of
 from .change import IntervalStage
-from .errors import IosfastWarning
+from .errors import warn
 from .maps import Map
 from .masks import read_mask
 from .readers.pixels import check_pixels
@@ -202,7 +201,7 @@ class Preprocessor:
         if len(self._stage.undefined_scales) > undefined:
             note = undefined_note([index])
             self.notes.append(note)
-            warnings.warn(note, IosfastWarning, stacklevel=3)
+            warn(note)
         time_s = (self._bin - self._first_bin) * self._clock.bin_seconds
         return [Map(index, time_s, change[0], rgb[0])]
 

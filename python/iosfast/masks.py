@@ -43,7 +43,10 @@ def cortex_mask(polygon: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]
     -----
     Zhang et al., Sci Data 13, 255 (2026), doi 10.1038/s41597-026-06580-1.
     """
-    corners = np.asarray(polygon, np.float64)
+    try:
+        corners = np.asarray(polygon, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"polygon must be a list of (x, y), not {polygon!r}") from None
     if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3:
         raise ValueError(f"polygon must be at least three (x, y), not of shape {corners.shape}")
     if not np.isfinite(corners).all():
@@ -114,9 +117,12 @@ def read_mask(
 
 def _read_polygon(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        outline = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ReadError(f"the mask cannot be read: {error}", path) from error
+    if not isinstance(outline, list):
+        raise ReadError("holds no outline [[x, y], ...]", path)
+    return outline
 
 
 def _read_image(path: Path) -> NDArray[Any]:
@@ -132,5 +138,5 @@ def _read_image(path: Path) -> NDArray[Any]:
 
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB") if image.mode == "P" else image)
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # what a library raises on a damaged image is open-ended
         raise ReadError(f"the mask cannot be read: {error}", path) from error

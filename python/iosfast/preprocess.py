@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from . import _core, arguments
 from .binning import FrameClock, checked_times, edges_of, too_many_frames
 from .change import IntervalStage, map_bins
-from .errors import IosfastWarning
+from .errors import warn
 from .live import partial_note, undefined_note
 from .maps import Info, Maps, Stacks
 from .masks import read_mask
@@ -169,7 +168,7 @@ def _plan(
     if rate is None and times_s is None:
         rate = ASSUMED_FRAME_RATE_HZ
         note = f"the recording tells no frame rate; {rate:g} Hz is assumed (frame_rate_hz)"
-        warnings.warn(note, IosfastWarning, stacklevel=4)
+        warn(note)
         notes.append(note)
     by_time = times_s is not None
     clock = FrameClock.of(recipe, rate, by_time)
@@ -258,7 +257,7 @@ def _note_gaps(
             f"{missing:,} bins are missing, as they have no frame; the first begins at "
             f"{after_s:g} s. Maps across a gap span more than their interval"
         )
-        warnings.warn(note, IosfastWarning, stacklevel=5)
+        warn(note)
         notes.append(note)
     inner = counts[:-1] if counts.size > 1 else counts
     if inner.min() != inner.max():
@@ -285,7 +284,7 @@ def _with_start(plan: _Plan) -> _Plan:
     if plan.info.start_s is not None:
         return plan
     note = "the recording tells no time of day; names count from 1970-01-01 00:00:00 (start_time)"
-    warnings.warn(note, IosfastWarning, stacklevel=3)
+    warn(note)
     return replace(plan, info=replace(plan.info, start_s=0.0, notes=(*plan.info.notes, note)))
 
 
@@ -388,5 +387,5 @@ class _Run:
         if not undefined:
             return self._info
         note = undefined_note(undefined)
-        warnings.warn(note, IosfastWarning, stacklevel=4)
+        warn(note)
         return replace(self._info, notes=(*self._info.notes, note))

@@ -17,6 +17,7 @@ PartialBin = Literal["drop", "keep"]
 RecipeName = Literal["default", "published"]
 
 PUBLISHED_COLORMAP = "matlab_jet"
+MAX_BINS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,28 +92,36 @@ class Recipe:
         if self.bin_frames is not None:
             if self.bin_seconds not in (None, 1.0):
                 raise ValueError("give bin_seconds or bin_frames, not both")
-            object.__setattr__(self, "bin_seconds", None)
-            arguments.integer("bin_frames", self.bin_frames, 1, _core.MAX_FRAMES_PER_BIN)
+            self._set("bin_seconds", None)
+            self._set(
+                "bin_frames",
+                arguments.integer("bin_frames", self.bin_frames, 1, _core.MAX_FRAMES_PER_BIN),
+            )
         elif self.bin_seconds is None:
             raise ValueError("give bin_seconds or bin_frames")
         else:
-            arguments.number("bin_seconds", self.bin_seconds, 1e-6, 1e6)
+            self._set("bin_seconds", arguments.number("bin_seconds", self.bin_seconds, 1e-6, 1e6))
         arguments.choice("partial_bin", self.partial_bin, get_args(PartialBin))
-        arguments.integer("interval_bins", self.interval_bins, 1, 1_000_000)
+        self._set(
+            "interval_bins", arguments.integer("interval_bins", self.interval_bins, 1, MAX_BINS)
+        )
         arguments.choice("change", self.change, get_args(ChangeName))
         if self.baseline_bins is not None:
-            arguments.integer("baseline_bins", self.baseline_bins, 1, 1_000_000)
+            bins = arguments.integer("baseline_bins", self.baseline_bins, 1, MAX_BINS)
+            self._set("baseline_bins", bins)
         for name in ("smoothing_px", "smoothing_first_px"):
             size = getattr(self, name)
             if size is None and name == "smoothing_first_px":
                 continue
-            if arguments.integer(name, size, 1, _core.MAX_BOX) % 2 == 0:
+            self._set(name, arguments.integer(name, size, 1, _core.MAX_BOX))
+            if getattr(self, name) % 2 == 0:
                 raise ValueError(f"{name} must be odd, so that a box has a middle pixel: {size}")
         arguments.choice("smoothing_border", self.smoothing_border, get_args(BorderName))
         if not isinstance(self.smoothing_rounded, bool):
             raise TypeError(f"smoothing_rounded must be True or False: {self.smoothing_rounded!r}")
         arguments.choice("scale", self.scale, get_args(ScaleName))
-        arguments.number("scale_percent", self.scale_percent, 0, above=True)
+        percent = arguments.number("scale_percent", self.scale_percent, 0, above=True)
+        self._set("scale_percent", percent)
         if self.scale == "percent" and self.change == "difference":
             raise ValueError(
                 "scale='percent' has no meaning for change='difference', which is in counts; "
@@ -124,9 +133,12 @@ class Recipe:
             low, high = arguments.pair("scale_range", self.scale_range)
             if low >= high:
                 raise ValueError(f"scale_range must be (low, high), not {self.scale_range!r}")
-            object.__setattr__(self, "scale_range", (low, high))
+            self._set("scale_range", (low, high))
         if not isinstance(self.colormap, str):
             raise TypeError(f"colormap must be a name, not {self.colormap!r}")
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
 
     @classmethod
     def published(cls, **changes: Any) -> Recipe:

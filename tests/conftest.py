@@ -1,0 +1,26 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# No test may fail because a machine is slow.
+settings.register_profile(
+    "iosfast", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("iosfast")
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """A function that writes bytes to a new file and returns its path, also within hypothesis."""
+    folder = tmp_path_factory.mktemp("files")
+    count = iter(range(1_000_000))
+
+    def write(content):
+        path = folder / f"{next(count)}.bin"
+        path.write_bytes(content)
+        return str(path)
+
+    return write

@@ -1,0 +1,319 @@
+"""The border to the core: whatever does not fit is refused, nothing is copied or cast silently."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference
+
+from iosfast import _core
+
+T, Y, X = 4, 6, 10
+
+
+def good(name):
+    """Arguments of a binding that fit."""
+    random = np.random.default_rng(0)
+    frames = random.integers(0, 2**16, (T, Y, X), np.uint16)
+    images = random.uniform(1, 2**16, (T, Y, X)).astype(np.float32)
+    return {
+        "from_array": lambda: {"frames": frames},
+        "bin_frames": lambda: {
+            "source": _core.FrameSource.from_array(frames),
+            "edges": np.array([0, 1, T], np.int64),
+            "out": np.full((2, Y, X), 77, np.uint16),
+        },
+        "mean": lambda: {"out": np.full((Y, X), 77, np.uint16)},
+        "box_mean": lambda: {
+            "images": frames,
+            "size": 3,
+            "border": _core.Border.zero,
+            "rounded": True,
+            "out": np.full((T, Y, X), 77, np.float32),
+        },
+        "change_maps": lambda: {
+            "earlier": images,
+            "later": images[::-1].copy(),
+            "kind": _core.Change.ratio,
+            "range": (0.0, 2.0),
+            "colors": random.integers(0, 256, (257, 3), np.uint8),
+            "mask": np.ones((Y, X), np.uint8),
+            "change": np.full((T, Y, X), 77, np.float32),
+            "rgb": np.full((T, Y, X, 3), 77, np.uint8),
+        },
+        "FrameSource": lambda: {
+            "paths": ["never opened"],
+            "segments": np.array([[0, 0, 120, 2], [0, 960, 120, 2]], np.int64),
+            "shape": (Y, X),
+            "dtype": np.dtype("<u2"),
+        },
+    }[name]()
+
+
+def call(name, arguments):
+    if name == "from_array":
+        return _core.FrameSource.from_array(**arguments)
+    if name == "mean":
+        sums = _core.BinAccumulator((Y, X))
+        sums.add(_core.FrameSource.from_array(np.ones((1, Y, X), np.uint8)), 0, 1)
+        return sums.mean(**arguments)
+    return getattr(_core, name)(**arguments)
+
+
+ARRAYS = [
+    ("from_array", "frames"),
+    ("bin_frames", "edges"),
+    ("bin_frames", "out"),
+    ("mean", "out"),
+    ("box_mean", "images"),
+    ("box_mean", "out"),
+    ("change_maps", "earlier"),
+    ("change_maps", "later"),
+    ("change_maps", "colors"),
+    ("change_maps", "mask"),
+    ("change_maps", "change"),
+    ("change_maps", "rgb"),
+    ("FrameSource", "segments"),
+]
+OUTPUTS = ("out", "change", "rgb")
+DTYPES = ["?", "b", "B", "h", "H", "i", "I", "l", "L", "e", "f", "d", "F", "O", "S2", "M8[s]"]
+
+
+LAYOUTS = {
+    **reference.LAYOUTS,
+    "list": lambda a: a.tolist(),
+    "bytes": lambda a: a.tobytes(),
+    "text": lambda a: "an array",
+    "a number": lambda a: 5,
+    "one axis more": lambda a: a[np.newaxis],
+    "one axis less": lambda a: a[0],
+    "flat": lambda a: a.reshape(-1),
+    "no axis": lambda a: np.array(a.reshape(-1)[0]),
+    "empty": lambda a: a[:0],
+    "empty rows": lambda a: a[..., :0].copy(),
+    "nothing": lambda a: None,
+}
+#: What is not refused, as it is the same to the binding.
+SAME = {
+    "swapped": ("colors", "mask", "rgb"),
+    "unaligned": ("colors", "mask", "rgb"),
+    "columns first": ("edges",),
+    "part of rows": ("edges",),
+    "flat": ("edges",),
+    "nothing": ("mask",),
+    "empty": ("segments",),
+}
+
+
+def refuses(name, arguments):
+    """Call it with arguments that do not fit; nothing may be written."""
+    kept = {k: v.copy() for k, v in arguments.items() if isinstance(v, np.ndarray)}
+    with pytest.raises((TypeError, ValueError)):
+        call(name, arguments)
+    for key, before in kept.items():
+        np.testing.assert_array_equal(arguments[key], before)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in ARRAYS}))
+def test_what_fits_is_taken(name):
+    call(name, good(name))
+
+
+@pytest.mark.parametrize(("name", "argument"), ARRAYS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(name, argument, layout):
+    arguments = good(name)
+    arguments[argument] = LAYOUTS[layout](arguments[argument])
+    if argument in SAME.get(layout, ()):
+        call(name, arguments)
+    else:
+        refuses(name, arguments)
+
+
+@pytest.mark.parametrize(("name", "argument"), ARRAYS)
+@pytest.mark.parametrize("code", DTYPES)
+def test_dtypes(name, argument, code):
+    arguments = good(name)
+    fits = {arguments[argument].dtype}
+    if name == "from_array":
+        fits |= {np.dtype("u1")}
+    arguments[argument] = arguments[argument].astype(code)
+    if np.dtype(code) in fits:
+        call(name, arguments)
+    else:
+        refuses(name, arguments)
+
+
+@pytest.mark.parametrize(("name", "argument"), ARRAYS)
+def test_read_only_inputs_are_taken_and_outputs_refused(name, argument):
+    arguments = good(name)
+    arguments[argument].flags.writeable = False
+    if argument in OUTPUTS:
+        refuses(name, arguments)
+    else:
+        call(name, arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "axis"),
+    [
+        (name, argument, axis)
+        for name, argument in ARRAYS
+        for axis in range(good(name)[argument].ndim)
+        if name != "from_array" and (argument, axis) != ("segments", 0)
+    ],
+)
+@pytest.mark.parametrize("more", [-1, 1])
+def test_sizes_that_do_not_agree(name, argument, axis, more):
+    arguments = good(name)
+    shape = list(arguments[argument].shape)
+    shape[axis] += more
+    arguments[argument] = np.resize(arguments[argument], shape)
+    refuses(name, arguments)
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [
+        [0, 0, 1],
+        [1, 0, 2],
+        [0, 3, 2],
+        [-1, 0, 1],
+        [-3, -2, -1],
+        [0, 1, T + 1],
+        [T, T + 1, T + 2],
+        [0, 2**63 - 1, 1],
+        [-(2**63), 0, 2**63 - 1],
+        [2**62, 2**62 + 1, 2**62 + 2],
+    ],
+)
+def test_edges_lie_in_the_source_and_increase(edges):
+    arguments = good("bin_frames")
+    arguments["edges"] = np.array(edges, np.int64)
+    with pytest.raises(ValueError, match=r"edges|65537"):
+        call("bin_frames", arguments)
+
+
+@pytest.mark.parametrize("edges", [[], [0]])
+def test_edges_hold_a_bin(edges):
+    arguments = good("bin_frames")
+    arguments["edges"] = np.array(edges, np.int64)
+    arguments["out"] = np.empty((0, Y, X), np.uint16)
+    with pytest.raises(ValueError, match="edges must hold at least two"):
+        call("bin_frames", arguments)
+
+
+SCALARS = [
+    ("bin_frames", "source", None),
+    ("bin_frames", "source", np.ones((T, Y, X), np.uint16)),
+    ("bin_frames", "threads", -1),
+    ("bin_frames", "threads", 2.5),
+    ("bin_frames", "threads", 2**40),
+    ("bin_frames", "progress", 5),
+    ("box_mean", "size", -3),
+    ("box_mean", "size", 3.0),
+    ("box_mean", "size", None),
+    ("box_mean", "border", "zero"),
+    ("box_mean", "border", 0),
+    ("box_mean", "rounded", "yes"),
+    ("change_maps", "kind", "ratio"),
+    ("change_maps", "kind", None),
+    ("change_maps", "range", 1.0),
+    ("change_maps", "range", (0.0,)),
+    ("change_maps", "range", (1.0, 1.0)),
+    ("change_maps", "range", (2.0, 1.0)),
+    ("change_maps", "range", (float("nan"), 1.0)),
+    ("change_maps", "range", (0.0, float("inf"))),
+    ("FrameSource", "paths", "one path"),
+    ("FrameSource", "paths", [5]),
+    ("FrameSource", "paths", []),
+    ("FrameSource", "shape", (Y,)),
+    ("FrameSource", "shape", (0, X)),
+    ("FrameSource", "shape", (Y, 0)),
+    ("FrameSource", "shape", (-1, X)),
+    ("FrameSource", "shape", (2**33, 2**33)),
+    ("FrameSource", "dtype", "<u2"),
+    ("FrameSource", "dtype", np.uint16),
+    *[("FrameSource", "dtype", np.dtype(d)) for d in ("i2", "u4", "f4", "?", "S2", "u1,u1", "O")],
+]
+
+
+@pytest.mark.parametrize(("name", "argument", "value"), SCALARS)
+def test_other_arguments(name, argument, value):
+    refuses(name, {**good(name), argument: value})
+
+
+@pytest.mark.parametrize("row", range(2))
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *[(0, -1), (0, 1), (0, 2**63 - 1)],
+        *[(1, -1), (1, 2**63 - 1)],
+        *[(2, -1), (2, 2**63 - 1)],
+        *[(3, 0), (3, -1), (3, 2**63 - 1)],
+    ],
+)
+def test_segments_name_a_file_and_lie_within_reach(row, column, value):
+    arguments = good("FrameSource")
+    arguments["segments"][row, column] = value
+    refuses("FrameSource", arguments)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, T + 1), (2, 1), (T + 1, T + 1), (0, 2**62)])
+def test_frames_outside_of_a_source(start, stop):
+    source = _core.FrameSource.from_array(good("from_array")["frames"])
+    with pytest.raises(ValueError, match="outside"):
+        source.read(start, stop)
+    with pytest.raises(ValueError, match="outside"):
+        _core.BinAccumulator((Y, X)).add(source, start, stop)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, 2), (0.0, 1), (None, 1), ("0", 1), (0, 2**70)])
+def test_frame_numbers_are_whole_and_not_negative(start, stop):
+    source = _core.FrameSource.from_array(good("from_array")["frames"])
+    with pytest.raises(TypeError):
+        source.read(start, stop)
+    with pytest.raises(TypeError):
+        _core.BinAccumulator((Y, X)).add(source, start, stop)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
+def test_an_accumulator_has_pixels(shape):
+    with pytest.raises(ValueError, match="at least"):
+        _core.BinAccumulator(shape)
+
+
+@pytest.mark.parametrize("shape", [(Y, X + 1), (Y - 1, X), (X, Y), (1, Y * X)])
+def test_an_accumulator_takes_frames_of_its_shape(shape):
+    sums = _core.BinAccumulator(shape)
+    source = _core.FrameSource.from_array(good("from_array")["frames"])
+    with pytest.raises(ValueError, match="another shape"):
+        sums.add(source, 0, 1)
+    assert sums.frames == 0
+    with pytest.raises(ValueError, match="no frame"):
+        sums.mean(np.empty(shape, np.uint16))
+
+
+def test_a_source_without_frames_has_nothing_to_bin():
+    source = _core.FrameSource([], np.empty((0, 4), np.int64), (Y, X), np.dtype("u1"))
+    assert source.shape == (0, Y, X)
+    assert source.read(0, 0).shape == (0, Y, X)
+    arguments = {**good("bin_frames"), "source": source}
+    refuses("bin_frames", arguments)
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [[(0, b"ab", b"a")], [(0, b"", b"a")], [(-1, b"a", b"a")], [(0, "ab", 5)], [(0, b"a")], 5],
+)
+def test_probe_files_checks_what_it_expects(expected):
+    with pytest.raises((TypeError, ValueError)):
+        _core.probe_files([], expected)
+
+
+@pytest.mark.parametrize("argument", ["offset", "stride", "count", "bytes"])
+@pytest.mark.parametrize("value", [-1, 1.5, None, 2**63])
+def test_read_records_checks_its_numbers(files, argument, value):
+    arguments = {"offset": 0, "stride": 1, "count": 2, "bytes": 1, argument: value}
+    with pytest.raises((TypeError, ValueError)):
+        _core.read_records(files(b"abc"), **arguments)
