@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import struct
+import warnings
 
 import numpy as np
 import tifffile
 from PIL import Image
+
+from iosfast import IosfastWarning, ReadError, open_recording
 
 #: Odd, not square, and no frame is like another, nor its own transpose or mirror image.
 SHAPE = (6, 33, 67)
@@ -61,7 +64,7 @@ def by_hand(layout="directory first", order="<", tags=(), gap=0):
         count, (height, width) = len(frames), frames.shape[1:]
         bits = 8 * frames.itemsize
         raw = [f.astype(f.dtype.newbyteorder(order)).tobytes() for f in frames]
-        entries = 9 + len(tags)
+        entries = 9 + len(dict(tags).keys() - {259})
         directory = 2 + 12 * entries + 4
         blocks = {
             "directory first": [(kind, i) for i in range(count) for kind in "id"],
@@ -96,6 +99,20 @@ def by_hand(layout="directory first", order="<", tags=(), gap=0):
         path.write_bytes(file)
 
     return write
+
+
+def outcome(source, **options):
+    """Frames or None, the error or None, and the texts of the warnings."""
+    frames = error = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            with open_recording(source, **options) as recording:
+                frames = recording.read()
+        except ReadError as raised:
+            error = raised
+    assert {w.category for w in caught} <= {IosfastWarning}
+    return frames, error, [str(w.message) for w in caught]
 
 
 #: Files whose pixels lie uncompressed, one frame after another.

@@ -383,6 +383,7 @@ smoothed_levels = {
     "whole": lambda random, shape: random.integers(0, 65535, shape, endpoint=True),
     "zeros": lambda random, shape: random.integers(0, 2, shape),
     "close": lambda random, shape: 30000 + random.integers(0, 3, shape),
+    "nearly equal": lambda random, shape: 30000 + random.integers(0, 4, shape) / 512,
     "none": lambda random, shape: np.zeros(shape),
     "one zero over": lambda random, shape: np.append(np.ones(np.prod(shape) - 1), 0).reshape(shape),
 }
@@ -405,6 +406,7 @@ levels = st.sampled_from(sorted(smoothed_levels))
 @example(1, (2, 3), True, "none", "none", "dff", (-1.0, 1.0), True, 1, 0)
 @example(1, (2, 3), True, "one zero over", "many", "ratio", None, True, 1, 0)
 @example(3, (2, 3), True, "whole", "none", "difference", None, False, 1, 0)
+@example(1, (90, 90), True, "nearly equal", "nearly equal", "dff", None, False, 1, 0)
 @example(3, (300, 400), False, "many", "many", "dff", None, True, 7, 0)
 def test_change_maps(count, shape, shared, before, after, kind, limits, masked, threads, seed):
     random = np.random.default_rng(seed)

@@ -171,6 +171,7 @@ lengths = st.sampled_from(
         *[(0.1, None, rate) for rate in (10.0, 29.97, 30.0, 60.0)],
         *[(1 / 3, None, rate) for rate in (3.0, 3.1, 9.0, 10.0)],
         *[(0.7, None, rate) for rate in (1.43, 10.0, 5.1)],
+        *[(1.3, None, rate) for rate in (3.0, 6.0)],  # 39 / (1.3 x 3) is not quite 10
     ]
 )
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -14,28 +17,30 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from . import __version__
-from .errors import ReadError, WriteError
+from . import __version__, arguments
+from .errors import ReadError, WriteError, warn
 from .maps import Info, Maps
 from .recipe import Recipe
+from .tiff_stack import make_stack
 
 Layout = Literal["stack", "published"]
 
-FORMAT_VERSION = 1
-#: Classic TIFF, which every reader opens, holds offsets below 4 GiB; some room for tags.
-CLASSIC_TIFF_BYTES = 2**32 - 2**25
+FORMAT, FORMAT_VERSION = "iosfast maps", 1
 
 _STACKS: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
     "binned": (np.uint16, ()),
     "change": (np.float32, ()),
     "rgb": (np.uint8, (3,)),
 }
+#: All that a folder of maps may hold; whatever else is in it belongs to someone.
+_OWN_NAMES = {"maps.json", "mask.png", "contact_sheet.png", *(f"{name}.tif" for name in _STACKS)}
+_SYSTEM_NAMES = {".DS_Store", "Thumbs.db", "desktop.ini"}
+_IMAGE_NAME = re.compile(r"\d+_\d{6}(_\d{3})?\.tiff")
 
 
 def checked_layout(layout: str) -> Layout:
     """Return the layout, or raise ValueError."""
-    if layout not in get_args(Layout):
-        raise ValueError(f"layout must be one of {get_args(Layout)}, not {layout!r}")
+    arguments.choice("layout", layout, get_args(Layout))
     return cast(Layout, layout)
 
 
@@ -49,12 +54,21 @@ class MapsWriter:
     out : path
         The folder to make.
     info : Info
-        What is known before the first map: shape, recipe, calibration; for ``published`` also
-        the times, as they make the names.
+        What is known before the first map: shape, times, recipe, calibration.
     bins : int
         Number of binned images that will be written.
-    maps : int
-        Number of maps that will be written.
+    mask : ndarray of bool, shape (Y, X), optional
+    layout : {"stack", "published"}
+        Of the latter, the times make the names.
+    overwrite : bool
+        Replace maps, but nothing else.
+
+    Raises
+    ------
+    WriteError
+        If maps cannot be made there; nothing is left.
+    ValueError
+        If two maps would get the same name.
     """
 
     def __init__(
@@ -67,26 +81,26 @@ class MapsWriter:
         layout: Layout = "stack",
         overwrite: bool = False,
     ) -> None:
-        self._out = Path(out)
-        self._info = info
+        self._out = Path(os.path.abspath(out))
+        self._info = info if layout == "stack" else _with_start(info)
         self._mask = mask
         self._layout = layout
         self._overwrite = overwrite
         maps = info.times_s.size
         self._counts = {"binned": bins, "change": maps, "rgb": maps}
         self._files: dict[str, tuple[BinaryIO, int]] = {}
-        self._names: dict[str, list[str]] = {}
+        self._names = _image_names(self._info) if layout == "published" else {}
+        self._text(self._info)  # what JSON cannot hold is told before anything is written
         check_place(self._out, overwrite)
-        needed = sum(self._stack_bytes(name) for name in _STACKS)
-        free = shutil.disk_usage(_existing_parent(self._out)).free
-        if needed > free:
-            raise WriteError(
-                f"{self._out}: the maps take {needed / 1e9:.3f} GB, but only {free / 1e9:.3f} GB "
-                "are free there; nothing was written"
-            )
-        self._work = self._out.parent / f".{self._out.name}.partial-{uuid4().hex[:8]}"
+        self._made: list[Path] = []  # folders around the maps
+        self._work = self._beside("partial")
+        self._old = self._beside("replaced")
         try:
-            self._out.parent.mkdir(parents=True, exist_ok=True)
+            self._check_space()
+            for parent in reversed(self._out.parents):
+                if not parent.exists():
+                    parent.mkdir()
+                    self._made.append(parent)
             self._work.mkdir()
             self._open()
         except OSError as error:
@@ -125,22 +139,52 @@ class MapsWriter:
         """Write the JSON file, close everything and move the folder to its place."""
         try:
             self._close()
-            description = _description(info, self._layout, mask=self._mask is not None)
-            text = json.dumps(description, indent=1, allow_nan=False)
-            (self._work / "maps.json").write_text(text + "\n", encoding="utf-8")
-            self._publish()
+            (self._work / "maps.json").write_text(self._text(info), encoding="utf-8")
+            check_place(self._out, self._overwrite)
+            if self._out.exists():
+                self._out.rename(self._old)
+            self._work.rename(self._out)
         except OSError as error:
             raise _write_error(self._out, error) from error
         return self._out
 
     def abort(self) -> None:
-        """Remove what was written, unless it was finished."""
-        self._close()
+        """Remove what was written, unless it was finished; put back what was to be replaced."""
+        with suppress(OSError):  # of a full disk, say
+            self._close()
         shutil.rmtree(self._work, ignore_errors=True)
+        if self._old.exists():
+            if self._out.exists():
+                shutil.rmtree(self._old, ignore_errors=True)
+            else:
+                self._old.rename(self._out)
+        for parent in reversed(self._made):
+            with suppress(OSError):  # it is not empty: the maps are in it
+                parent.rmdir()
+
+    def _beside(self, what: str) -> Path:
+        return self._out.parent / f".{self._out.name}.{what}-{uuid4().hex[:8]}"
+
+    def _text(self, info: Info) -> str:
+        if self._layout == "published" and info.start_s is None:
+            info = replace(info, start_s=self._info.start_s, notes=self._info.notes)
+        description = _description(info, self._layout, mask=self._mask is not None)
+        return json.dumps(description, indent=1, allow_nan=False) + "\n"
+
+    def _check_space(self) -> None:
+        needed = sum(self._stack_bytes(name) for name in _STACKS)
+        free = shutil.disk_usage(_existing_parent(self._out)).free
+        if needed > free:
+            raise WriteError(
+                f"{self._out}: the maps take {needed / 1e9:.3f} GB, but only {free / 1e9:.3f} GB "
+                "are free there; nothing was written"
+            )
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return (self._counts[name], *self._info.shape, *_STACKS[name][1])
 
     def _stack_bytes(self, name: str) -> int:
-        dtype, extra = _STACKS[name]
-        return self._counts[name] * int(np.prod((*self._info.shape, *extra))) * dtype().itemsize
+        return int(np.prod(self._shape(name), dtype=np.int64)) * _STACKS[name][0]().itemsize
 
     def _open(self) -> None:
         from PIL import Image
@@ -148,16 +192,21 @@ class MapsWriter:
         if self._mask is not None:
             Image.fromarray(self._mask.astype(np.uint8) * 255).save(self._work / "mask.png")
         if self._layout == "published":
-            bin_names = self._info.bin_names()
-            map_names = [bin_names[i] for i in self._info.map_bins()]
             for name in _STACKS:
-                self._names[name] = bin_names if name == "binned" else map_names
                 (self._work / name).mkdir()
             return
-        for name in _STACKS:
+        steps_s = np.diff(self._info.bin_times_s)
+        bin_s = float(np.median(steps_s)) if steps_s.size else 1.0
+        recipe = self._info.recipe
+        for name, (dtype, _) in _STACKS.items():
             path = self._work / f"{name}.tif"
-            offset = _make_stack(
-                path, name, self._counts[name], self._info, self._stack_bytes(name)
+            offset = make_stack(
+                path,
+                self._shape(name),
+                dtype,
+                step_s=bin_s * (1 if name == "binned" else recipe.interval_bins),
+                pixel_size_mm=self._info.pixel_size_mm,
+                display_range=recipe.color_range if name == "change" else None,
             )
             self._files[name] = (path.open("r+b"), offset)
 
@@ -169,44 +218,59 @@ class MapsWriter:
                 file.write(stack.data)
             return
         for i, image in enumerate(stack):
-            path = self._work / name / f"{self._names[name][first + i]}.tiff"
+            path = self._work / name / self._names[name][first + i]
             _write_image(path, image, self._info)
 
     def _close(self) -> None:
         files, self._files = self._files, {}
+        errors = []
         for file, _ in files.values():
-            file.close()
-
-    def _publish(self) -> None:
-        check_place(self._out, self._overwrite)
-        if not self._out.exists():
-            self._work.rename(self._out)
-            return
-        old = self._out.parent / f".{self._out.name}.replaced-{uuid4().hex[:8]}"
-        self._out.rename(old)
-        try:
-            self._work.rename(self._out)
-        except OSError:
-            old.rename(self._out)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+            try:
+                file.close()
+            except OSError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
 
 def check_place(out: Path, overwrite: bool) -> None:
     """Raise WriteError unless a folder of maps may be made here."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise WriteError(f"{out}: exists and is no folder; choose another out")
-    if out.exists() and any(out.iterdir()):
-        if not (out / "maps.json").is_file():
-            raise WriteError(
-                f"{out}: exists and holds other files than maps; choose another out "
-                "(overwrite replaces maps only)"
-            )
-        if not overwrite:
-            raise WriteError(f"{out}: holds maps already; choose another out, or overwrite=True")
+    try:
+        if out.exists() and any(out.iterdir()):
+            _check_replaceable(out, overwrite)
+    except WriteError:
+        raise
+    except OSError as error:
+        raise WriteError(f"{out}: cannot be examined: {error.strerror}") from error
     parent = _existing_parent(out)
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise WriteError(f"{out}: {parent} is not a folder that can be written to")
+
+
+def _check_replaceable(out: Path, overwrite: bool) -> None:
+    """Raise WriteError unless a folder holds nothing but maps, and they may be replaced."""
+    others = "choose another out (overwrite replaces maps only)"
+    try:
+        written = json.loads((out / "maps.json").read_bytes())["format"] == FORMAT
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        written = False
+    if not written:
+        raise WriteError(f"{out}: exists and holds no maps, but other files; {others}")
+    if not overwrite:
+        raise WriteError(f"{out}: holds maps already; choose another out, or overwrite=True")
+    for folder, folders, files in os.walk(out):
+        at = Path(folder).relative_to(out)
+        if at == Path():
+            strange = [n for n in files if n not in _OWN_NAMES] + [
+                n for n in folders if n not in _STACKS
+            ]
+        else:
+            strange = [n for n in files if not _IMAGE_NAME.fullmatch(n)] + folders
+        strange = sorted(set(strange) - _SYSTEM_NAMES)
+        if strange:
+            raise WriteError(f"{out}: holds {at / strange[0]} beside the maps; {others}")
 
 
 def load(path: str | PathLike[str]) -> Maps:
@@ -237,34 +301,27 @@ def load(path: str | PathLike[str]) -> Maps:
         raise ReadError(f"maps.json cannot be read: {error}", folder) from error
     try:
         description = json.loads(text)
-        if description["format"] != "iosfast maps":
+        if description["format"] != FORMAT:
             raise ReadError("maps.json is not one of iosfast", folder)
-        if description["format_version"] > FORMAT_VERSION:
+        if arguments.integer("format_version", description["format_version"], 1) > FORMAT_VERSION:
             raise ReadError("was written by a newer iosfast; update to read it", folder)
         info = _info(description)
         layout = checked_layout(description["layout"])
-        masked = bool(description["mask"])
+        masked = description["mask"] is not None
     except ReadError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ReadError(f"maps.json is damaged ({error!r})", folder) from error
 
-    counts = {"binned": info.bin_times_s.size, "change": info.times_s.size}
-    counts["rgb"] = counts["change"]
     stacks: dict[str, Any] = {}
+    names = _image_names(info) if layout == "published" else {}
     for name, (dtype, extra) in _STACKS.items():
-        shape = (counts[name], *info.shape, *extra)
+        times_s = info.bin_times_s if name == "binned" else info.times_s
+        shape = (times_s.size, *info.shape, *extra)
         if layout == "stack":
             stacks[name] = _mapped(folder / f"{name}.tif", shape, np.dtype(dtype))
         else:
-            names = info.bin_names()
-            if name != "binned":
-                names = [names[i] for i in info.map_bins()]
-            paths = [folder / name / f"{stem}.tiff" for stem in names]
-            missing = [p for p in paths if not p.is_file()]
-            if missing:
-                raise ReadError(f"{len(missing)} files are missing, such as this one", missing[0])
-            stacks[name] = _Images(paths, shape, np.dtype(dtype))
+            stacks[name] = _Images(folder / name, names[name], shape, np.dtype(dtype))
     mask = _read_mask(folder / "mask.png", info.shape) if masked else None
     return Maps(info, mask, folder, _stacks=stacks)
 
@@ -272,89 +329,80 @@ def load(path: str | PathLike[str]) -> Maps:
 class _Images:
     """Images in single files, read as one stack when called."""
 
-    def __init__(self, paths: list[Path], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self._paths, self._shape, self._dtype = paths, shape, dtype
+    def __init__(
+        self, folder: Path, names: list[str], shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        self._paths = [folder / name for name in names]
+        self._shape, self._dtype = shape, dtype
+        there = set(os.listdir(folder)) if folder.is_dir() else set()
+        missing = [name for name in names if name not in there]
+        if missing:
+            what = f"is missing, as {len(missing):,} of {len(names):,} files are"
+            raise ReadError(what, folder / missing[0])
 
     def __call__(self) -> NDArray[Any]:
-        import tifffile
+        from .readers.tiff_parsing import opened
 
         stack = np.empty(self._shape, self._dtype)
-        for i, path in enumerate(self._paths):
-            try:
-                image = tifffile.imread(path)
-            except (tifffile.TiffFileError, OSError, ValueError) as error:
-                raise ReadError(f"cannot be read: {error}", path) from error
-            if image.shape != stack.shape[1:] or image.dtype != self._dtype:
+        for path, out in zip(self._paths, stack, strict=True):
+            with opened(path) as tif:
+                image = tif.pages.first.asarray()
+            if image.shape != out.shape or image.dtype != self._dtype:
                 raise ReadError(f"is {image.shape} {image.dtype}, not as maps.json says", path)
-            stack[i] = image
+            out[...] = image
         return stack
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    import tifffile
+    from .readers.tiff_parsing import opened
 
-    try:
-        with tifffile.TiffFile(path) as tif:
-            series = tif.series[0]
-            offset, found = series.dataoffset, np.dtype(series.dtype)
-            if offset is None or found != dtype or int(np.prod(series.shape)) != np.prod(shape):
-                raise ReadError(f"is {series.shape} {found}, not {shape} {dtype}", path)
-        return np.memmap(path, dtype, "r", offset, shape)
-    except (tifffile.TiffFileError, OSError, IndexError) as error:
-        raise ReadError(f"cannot be read: {error}", path) from error
-    except ReadError:
-        raise
-    except ValueError as error:
-        raise ReadError(f"is cut: {error}", path) from error
+    if not path.is_file():
+        raise ReadError("is missing", path)
+    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if path.stat().st_size < nbytes:
+        raise ReadError("is cut", path)
+    with opened(path) as tif:
+        series = tif.series[0]
+        offset, found = series.dataoffset, np.dtype(series.dtype)
+        order = tif.byteorder
+    sizes, expected = ([n for n in s if n > 1] for s in (series.shape, shape))
+    if offset is None or order != "<" or found != dtype or sizes != expected:
+        raise ReadError(f"is {series.shape} {found}, not {shape} {dtype} in one piece", path)
+    if path.stat().st_size < offset + nbytes:
+        raise ReadError("is cut", path)
+    return np.memmap(path, dtype.newbyteorder("<"), "r", offset, shape)
 
 
 def _read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     from .masks import read_mask
 
-    return read_mask(path, shape)
+    try:
+        return read_mask(path, shape)
+    except ReadError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ReadError(f"is not as maps.json says: {error}", path) from error
 
 
-def _make_stack(path: Path, name: str, count: int, info: Info, nbytes: int) -> int:
-    """Make a TIFF file of zeros with all its tags; return where its pixels begin."""
-    import tifffile
+def _with_start(info: Info) -> Info:
+    """Give names something to begin with, if there is no wall-clock time."""
+    if info.start_s is not None:
+        return info
+    note = "the time of day is not known; names count from 1970-01-01 00:00:00"
+    warn(note)
+    return replace(info, start_s=0.0, notes=(*info.notes, note))
 
-    dtype, extra = _STACKS[name]
-    recipe = info.recipe
-    step_s = float(np.median(np.diff(info.bin_times_s))) if info.bin_times_s.size > 1 else 1.0
-    if name != "binned":
-        step_s *= recipe.interval_bins
-    axes = "TYXS" if extra else "TYX"
-    big = nbytes > CLASSIC_TIFF_BYTES
-    metadata: dict[str, Any] = {"axes": axes}
-    options: dict[str, Any] = {"photometric": "rgb" if extra else "minisblack"}
-    if big:  # ImageJ's own format ends at 4 GiB; beyond it Fiji opens OME-TIFF
-        options |= {"bigtiff": True, "ome": True}
-        metadata |= {"TimeIncrement": step_s, "TimeIncrementUnit": "s"}
-        if info.pixel_size_mm is not None:
-            metadata |= {f"PhysicalSize{a}": info.pixel_size_mm for a in "XY"}
-            metadata |= {f"PhysicalSize{a}Unit": "mm" for a in "XY"}
-    else:
-        options |= {"imagej": True}
-        metadata |= {"finterval": step_s, "fps": 1 / step_s, "tunit": "s", "loop": False}
-        if name == "change" and recipe.color_range is not None:
-            low, high = recipe.color_range
-            metadata |= {"min": low, "max": high}
-        if info.pixel_size_mm is not None:
-            metadata["unit"] = "mm"
-            options["resolution"] = (1 / info.pixel_size_mm,) * 2
-    tifffile.imwrite(
-        path,
-        shape=(count, *info.shape, *extra),
-        dtype=dtype,
-        byteorder="<",
-        metadata=metadata,
-        software=f"iosfast {__version__}",
-        **options,
-    )
-    with tifffile.TiffFile(path) as tif:
-        offset = tif.series[0].dataoffset
-    assert offset is not None
-    return int(offset)
+
+def _image_names(info: Info) -> dict[str, list[str]]:
+    """Return the names of all files of the published layout."""
+    bins = [f"{stem}.tiff" for stem in info.bin_names()]
+    if len(set(bins)) < len(bins):
+        raise ValueError(
+            "layout='published' names maps by the millisecond, in which there are several bins; "
+            "use longer bins, or layout='stack'"
+        )
+    maps = [bins[i] for i in info.map_bins()]
+    return {"binned": bins, "change": maps, "rgb": maps}
 
 
 def _write_image(path: Path, image: NDArray[Any], info: Info) -> None:
@@ -376,7 +424,7 @@ def _write_image(path: Path, image: NDArray[Any], info: Info) -> None:
 
 def _description(info: Info, layout: Layout, *, mask: bool) -> dict[str, Any]:
     return {
-        "format": "iosfast maps",
+        "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "iosfast_version": __version__,
         "layout": layout,
@@ -394,23 +442,36 @@ def _description(info: Info, layout: Layout, *, mask: bool) -> dict[str, Any]:
     }
 
 
-def _info(description: dict[str, Any]) -> Info:
+def _info(description: Mapping[str, Any]) -> Info:
+    """Return what maps.json tells; whatever is wrong in it raises TypeError or ValueError."""
     recipe = dict(description["recipe"])
     if recipe.get("scale_range") is not None:
         recipe["scale_range"] = tuple(recipe["scale_range"])
-    y, x = description["shape"]
-    info = Info(
+    times_s, bin_times_s = (_times(description, name) for name in ("times_s", "bin_times_s"))
+    frames = [arguments.integer("bin_frames", n, 1) for n in description["bin_frames"]]
+    bin_frames = np.array(frames, np.int64)
+    if not np.isin(times_s, bin_times_s).all() or bin_frames.shape != bin_times_s.shape:
+        raise ValueError("times_s, bin_times_s and bin_frames do not fit together")
+    start_s = description["start_s"]
+    return Info(
         recipe=Recipe.from_dict(recipe),
-        shape=(int(y), int(x)),
-        times_s=np.array(description["times_s"], np.float64),
-        bin_times_s=np.array(description["bin_times_s"], np.float64),
-        bin_frames=np.array(description["bin_frames"], np.int64),
-        frame_rate_hz=description["frame_rate_hz"],
-        pixel_size_mm=description["pixel_size_mm"],
-        start_s=description["start_s"],
+        shape=arguments.image_shape("shape", description["shape"]),
+        times_s=times_s,
+        bin_times_s=bin_times_s,
+        bin_frames=bin_frames,
+        frame_rate_hz=arguments.positive("frame_rate_hz", description["frame_rate_hz"]),
+        pixel_size_mm=arguments.positive("pixel_size_mm", description["pixel_size_mm"]),
+        start_s=None if start_s is None else arguments.number("start_s", start_s),
         source=dict(description["source"]),
+        notes=tuple(map(str, description["notes"])),
     )
-    return replace(info, notes=tuple(description["notes"]))
+
+
+def _times(description: Mapping[str, Any], name: str) -> NDArray[np.float64]:
+    times_s = np.array([arguments.number(name, value) for value in description[name]])
+    if not times_s.size or (np.diff(times_s) <= 0).any():
+        raise ValueError(f"{name} must increase")
+    return times_s
 
 
 def _existing_parent(path: Path) -> Path:
@@ -421,5 +482,7 @@ def _existing_parent(path: Path) -> Path:
 
 
 def _write_error(out: Path, error: OSError) -> WriteError:
+    if isinstance(error, WriteError):
+        return error
     reason = error.strerror or str(error)
     return WriteError(error.errno, f"{reason}; nothing was left there", os.fspath(out))

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
+import abc
 import os
 import re
-import threading
-import time
-import warnings
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from .. import _core
-from ..errors import IosfastWarning, ReadError
+from ..errors import ReadError, warn
+from .clocks import mtime_times, name_times, page_seconds, tag_times
 from .pixels import PixelRecording, Run
 from .recording import ClockName, Recording
-from .tiff import (
-    clock_seconds,
-    decoded,
-    decoding_error,
-    directory_mask,
-    frame_facts,
+from .tiff import decode, has_one_frame
+from .tiff_parsing import (
+    LAYOUT_TAGS,
+    DirectoryFormat,
+    check_frame,
+    frame_shape,
+    is_cut_early,
+    is_plain,
+    kind_of,
     opened,
+    pixels_end,
 )
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
-
-_NAME_TIME = re.compile(r"(\d{8})_(\d{6})(?!\d)")
 
 
 def list_frames(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
@@ -49,7 +49,7 @@ def list_frames(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.name.lower().endswith(TIFF_SUFFIXES):
+                if entry.name.lower().endswith(TIFF_SUFFIXES) and not entry.is_dir():
                     names.append(entry.name)
                 else:
                     others.append(entry.name)
@@ -68,7 +68,8 @@ def list_frames(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:
-    parts: list[str | int] = list(re.split(r"(\d+)", name))
+    stem = os.path.splitext(name)[0]  # so that "rec" comes before "rec-1"
+    parts: list[str | int] = list(re.split(r"(\d+)", stem))
     parts[1::2] = [int(p) for p in parts[1::2]]
     return parts, name
 
@@ -95,73 +96,62 @@ def open_frames(
     paths: Sequence[Path], where: Path | None, allow_truncated: bool, notes: tuple[str, ...]
 ) -> Recording:
     """Open single-frame files as one recording; every header is compared with the first's."""
-    with opened(paths[0]) as tif:
-        page = tif.pages.first
-        facts = frame_facts(paths[0], page)
-        facts["metadata"] = {"format": "folder of TIFF files", "files": len(paths)}
-        source = str(where) if where is not None else f"{paths[0]} and {len(paths) - 1} more"
-        if not page.is_contiguous:
-            return DecodedFrames(paths, page.shape, page.dtype, source, notes, facts)
-        expected = _expected_header(tif, page)
-        offset = page.dataoffsets[0]
-        shape = page.shape
-        dtype = np.dtype(tif.byteorder + page.dtype.char)
-    names = [str(path) for path in paths]
-    sizes, mtimes_ns, matches = _core.probe_files(names, expected)
-    offsets = np.full(len(paths), offset, np.int64)
-    for i in np.flatnonzero(~matches).tolist():
-        offsets[i] = _own_offset(paths[i], i, shape, dtype)
-    frame_bytes = shape[0] * shape[1] * dtype.itemsize
-    whole = sizes >= offsets + frame_bytes
+    source = str(where) if where is not None else f"{paths[0]} and {len(paths) - 1} more"
+    first = next((f for i, path in enumerate(paths) if (f := _Frame.of(path, i))), None)
+    if first is None:
+        raise ReadError(f"all {len(paths):,} files are cut", source, 0)
+    files = None if first.offset is None else _plain_files(paths, first)
+    plain = files is not None
+    if files is None:
+        files = _packed_files(paths, first)
+        if first.offset is not None:
+            notes = (*notes, f"{source}: pixels are stored in several ways, which reads slowly")
+    whole = files.offsets >= 0
     if not whole.all():
-        cut = int(np.flatnonzero(~whole)[0])
+        cut = int(np.argmin(whole))
         lost = int(np.count_nonzero(~whole))
-        if not allow_truncated or not whole.any():
+        if not allow_truncated:
             raise ReadError(
-                f"the file is cut, as {lost} of {len(paths):,} files are. allow_truncated=True "
+                f"the file is cut, as {lost:,} of {len(paths):,} files are. allow_truncated=True "
                 "leaves them out",
                 paths[cut],
                 cut,
             )
         note = (
-            f"{source}: {lost} of {len(paths):,} files are cut and left out, the first is "
+            f"{source}: {lost:,} of {len(paths):,} files are cut and left out, the first is "
             f"{paths[cut].name}; times by frame count are wrong from there on"
         )
-        warnings.warn(note, IosfastWarning, stacklevel=2)
+        warn(note)
         notes = (*notes, note)
     keep = np.flatnonzero(whole)
-    runs = [Run(names[i], o, 0, 1) for i, o in zip(keep.tolist(), offsets[keep].tolist(), strict=True)]
-    return FrameFiles(runs, shape, dtype, source, mtimes_ns[keep], notes=notes, **facts)
+    kept = [paths[i] for i in keep.tolist()]
+    options: dict[str, Any] = {
+        "source": source,
+        "dtype": first.dtype,
+        "start_s": first.start_s,
+        "metadata": {"format": "folder of TIFF files", "files": len(kept)},
+        "notes": notes,
+    }
+    if plain:
+        return PlainFrames(kept, files.offsets[keep], first.shape, files.mtimes_ns[keep], options)
+    return PackedFrames(kept, first.shape, files.mtimes_ns[keep], options)
 
 
-class FrameFiles(PixelRecording):
-    """Uncompressed single-frame TIFF files.
+class _FrameFiles(Recording):
+    """Single-frame TIFF files, in any order."""
 
-    Parameters
-    ----------
-    mtimes_ns : ndarray of int64, shape (T,)
-        Modification times, in ns since 1970-01-01 UTC.
-    """
+    _paths: list[Path]
+    _mtimes_ns: NDArray[np.int64]
 
-    def __init__(
-        self,
-        runs: Sequence[Run],
-        shape: tuple[int, int],
-        dtype: np.dtype[Any],
-        source: str,
-        mtimes_ns: NDArray[np.int64],
-        **options: Any,
-    ) -> None:
-        super().__init__(runs, (len(runs), *shape), dtype, source, **options)
-        self._mtimes_ns = mtimes_ns
-        self._options = options
+    @abc.abstractmethod
+    def _reordered(self, order: NDArray[np.int64], notes: tuple[str, ...]) -> Recording:
+        """Return the same files in another order."""
 
     def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
-        """Times by modification time, by name, or by DateTime tag."""
+        """Return times by modification time, by name, or by DateTime tag."""
         if clock == "mtime":
-            return local_seconds(self._mtimes_ns)
-        paths = [Path(run.path) for run in self.runs]
-        return name_times(paths) if clock == "name" else tag_times(paths)
+            return mtime_times(self._mtimes_ns)
+        return name_times(self._paths) if clock == "name" else tag_times(self._paths)
 
     def in_time_order(self, clock: ClockName) -> tuple[Recording, NDArray[np.float64]]:
         """Sort frames by their time; those of equal time stay in order of name."""
@@ -174,146 +164,201 @@ class FrameFiles(PixelRecording):
             f"{self.source}: sorted by {clock}, which moves {moved:,} of {len(self):,} frames "
             "from their place in order of name"
         )
-        warnings.warn(note, IosfastWarning, stacklevel=2)
-        options = {**self._options, "notes": (*self.notes, note)}
-        runs = [self.runs[i] for i in order.tolist()]
-        sorted_files = FrameFiles(
-            runs, self.shape[1:], self.stored_dtype, self.source, self._mtimes_ns[order], **options
-        )
-        return sorted_files, times[order]
+        warn(note)
+        return self._reordered(order, (*self.notes, note)), times[order]
 
 
-class DecodedFrames(Recording):
-    """Compressed single-frame TIFF files, decoded by tifffile; safe between threads."""
+class PlainFrames(_FrameFiles, PixelRecording):
+    """Uncompressed single-frame TIFF files.
+
+    Parameters
+    ----------
+    paths : list of Path
+    offsets : ndarray of int64, shape (T,)
+        Where the pixels begin in each file.
+    shape : tuple of int
+        (Y, X).
+    mtimes_ns : ndarray of int64, shape (T,)
+        Modification times, in ns since 1970-01-01 UTC.
+    options : dict
+        As for `PixelRecording`.
+    """
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        paths: list[Path],
+        offsets: NDArray[np.int64],
         shape: tuple[int, int],
-        dtype: np.dtype[Any],
-        source: str,
-        notes: tuple[str, ...],
-        facts: dict[str, Any],
+        mtimes_ns: NDArray[np.int64],
+        options: dict[str, Any],
     ) -> None:
-        super().__init__(
-            source=source, shape=(len(paths), *shape), dtype=dtype, notes=notes, **facts
+        runs = [Run(str(p), o, 0, 1) for p, o in zip(paths, offsets.tolist(), strict=True)]
+        super().__init__(runs, (len(paths), *shape), **options)
+        self._paths, self._offsets, self._mtimes_ns = paths, offsets, mtimes_ns
+        self._options = options
+
+    def _reordered(self, order: NDArray[np.int64], notes: tuple[str, ...]) -> Recording:
+        return PlainFrames(
+            [self._paths[i] for i in order.tolist()],
+            self._offsets[order],
+            self.shape[1:],
+            self._mtimes_ns[order],
+            {**self._options, "notes": notes},
         )
-        self._paths = list(paths)
-        self._facts = facts
-        self._lock = threading.Lock()
+
+
+class PackedFrames(_FrameFiles):
+    """Compressed or tiled single-frame TIFF files, decoded by tifffile; safe between threads.
+
+    Parameters are those of `PlainFrames`, without `offsets`.
+    """
+
+    def __init__(
+        self,
+        paths: list[Path],
+        shape: tuple[int, int],
+        mtimes_ns: NDArray[np.int64],
+        options: dict[str, Any],
+    ) -> None:
+        super().__init__(shape=(len(paths), *shape), **options)
+        self._paths, self._mtimes_ns = paths, mtimes_ns
+        self._options = options
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         out = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        with self._lock:
-            for frame in range(start, stop):
-                path = self._paths[frame]
-                with opened(path) as tif:
-                    page = tif.pages.first
-                    if (page.shape, page.dtype) != (self.shape[1:], self.dtype):
-                        raise _differs(path, frame, page, self.shape[1:], self.dtype)
-                    try:
-                        out[frame - start] = decoded(page)
-                    except (ValueError, OSError, RuntimeError) as error:
-                        raise ReadError(decoding_error(error), path, frame) from error
+        for frame in range(start, stop):
+            path = self._paths[frame]
+            with opened(path, frame) as tif:
+                page = tif.pages.first
+                if (page.shape, page.dtype) != (self.shape[1:], self.dtype):
+                    raise ReadError("has changed since it was opened", path, frame)
+                decode(page, path, frame, out[frame - start])
         return out
 
-    def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
-        """Times by modification time, by name, or by DateTime tag."""
-        if clock == "mtime":
-            return local_seconds(np.array([p.stat().st_mtime_ns for p in self._paths], np.int64))
-        return name_times(self._paths) if clock == "name" else tag_times(self._paths)
+    def _reordered(self, order: NDArray[np.int64], notes: tuple[str, ...]) -> Recording:
+        return PackedFrames(
+            [self._paths[i] for i in order.tolist()],
+            self.shape[1:],
+            self._mtimes_ns[order],
+            {**self._options, "notes": notes},
+        )
 
 
-def local_seconds(mtimes_ns: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Local clock in seconds since 1970; the first frame's offset from UTC holds for all.
+class _Frame(NamedTuple):
+    """A single-frame file, as parsed.
 
-    So a recording through the end of summer time keeps increasing times.
+    Attributes
+    ----------
+    dtype : numpy dtype
+        With the byte order of the file.
+    offset : int or None
+        Where the pixels begin; None if they must be decoded.
+    meaning : object
+        What else must agree between frames.
+    kind : str
+        What it holds, for messages.
+    header : list of tuple
+        (offset, bytes, mask) that another file must hold for its pixels to lie in the same place.
     """
-    offset = time.localtime(int(mtimes_ns[0]) // 1_000_000_000).tm_gmtoff
-    return mtimes_ns / 1e9 + offset
 
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    offset: int | None
+    meaning: object
+    kind: str
+    start_s: float | None
+    header: list[tuple[int, bytes, bytes]]
 
-def name_times(paths: Sequence[Path]) -> NDArray[np.float64]:
-    """Times of names that begin with ``YYYYMMDD_HHMMSS``."""
-    times = np.empty(len(paths))
-    for i, path in enumerate(paths):
-        match = _NAME_TIME.match(path.name)
+    @classmethod
+    def of(cls, path: Path, number: int) -> Self | None:
+        """Parse a file, frame `number` of all; None if it is cut."""
         try:
-            if match is None:
-                raise ValueError
-            time = datetime.strptime("".join(match.groups()), "%Y%m%d%H%M%S")
-        except ValueError:
-            raise ReadError("has no name that begins with YYYYMMDD_HHMMSS", path, i) from None
-        times[i] = clock_seconds(time)
-    return times
+            if is_cut_early(path):
+                return None
+            size = path.stat().st_size
+        except OSError as error:
+            raise ReadError(f"cannot be read: {error.strerror}", path, number) from error
+        with opened(path, number) as tif:
+            page = tif.pages.first
+            check_frame(path, page)
+            if not has_one_frame(path, tif):
+                raise ReadError("holds several frames, but the first file one", path)
+            if pixels_end(page) > size:
+                return None
+            plain = is_plain(page)
+            return cls(
+                frame_shape(page),
+                np.dtype(page.dtype).newbyteorder(tif.byteorder),
+                int(page.dataoffsets[0]) if plain else None,
+                page.photometric,
+                kind_of(page),
+                page_seconds(page),
+                _header(tif, page) if plain else [],
+            )
+
+    def agrees(self, other: _Frame) -> bool:
+        """Tell whether another frame can follow this one."""
+        mine = (self.shape, self.dtype.newbyteorder("="), self.meaning)
+        return mine == (other.shape, other.dtype.newbyteorder("="), other.meaning)
 
 
-def tag_times(paths: Sequence[Path]) -> NDArray[np.float64]:
-    """Times of the DateTime tags."""
-    times = np.empty(len(paths))
+class _Files(NamedTuple):
+    """Where the pixels of each file begin, -1 if it is cut; and modification times."""
+
+    offsets: NDArray[np.int64]
+    mtimes_ns: NDArray[np.int64]
+
+
+def _plain_files(paths: Sequence[Path], first: _Frame) -> _Files | None:
+    """Compare headers with the first one; None if one file must be decoded, so all are."""
+    assert first.offset is not None
+    sizes, mtimes_ns, matches = _core.probe_files([str(p) for p in paths], first.header)
+    offsets = np.full(len(paths), first.offset, np.int64)
+    for i in np.flatnonzero(~matches).tolist():
+        frame = _Frame.of(paths[i], i)
+        if frame is None:
+            offsets[i] = -1
+        elif not first.agrees(frame):
+            raise _differs(paths[i], i, frame, first)
+        elif frame.offset is None or frame.dtype != first.dtype:
+            return None
+        else:
+            offsets[i] = frame.offset
+    frame_bytes = first.shape[0] * first.shape[1] * first.dtype.itemsize
+    offsets[sizes < offsets + frame_bytes] = -1
+    return _Files(offsets, mtimes_ns)
+
+
+def _packed_files(paths: Sequence[Path], first: _Frame) -> _Files:
+    offsets = np.zeros(len(paths), np.int64)
+    mtimes_ns = np.empty(len(paths), np.int64)
     for i, path in enumerate(paths):
-        with opened(path) as tif:
-            time = tif.pages.first.datetime
-        if time is None:
-            raise ReadError("has no DateTime tag to take its time from", path, i)
-        times[i] = clock_seconds(time)
-    return times
+        frame = _Frame.of(path, i)
+        mtimes_ns[i] = path.stat().st_mtime_ns
+        if frame is None:
+            offsets[i] = -1
+        elif not first.agrees(frame):
+            raise _differs(path, i, frame, first)
+    return _Files(offsets, mtimes_ns)
 
 
-def _expected_header(
-    tif: tifffile.TiffFile, page: tifffile.TiffPage
-) -> list[tuple[int, bytes, bytes]]:
-    """What a file must hold, and where, for its pixels to lie as in this one."""
+def _differs(path: Path, number: int, frame: _Frame, first: _Frame) -> ReadError:
+    return ReadError(f"is {frame.kind}, but the first file is {first.kind}", path, number)
+
+
+def _header(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> list[tuple[int, bytes, bytes]]:
+    """What another file must hold, and where, for its pixels to lie as in this one."""
     file = tif.filehandle
 
     def part(offset: int, length: int, mask: bytes | None = None) -> tuple[int, bytes, bytes]:
         file.seek(offset)
         return offset, file.read(length), mask or b"\xff" * length
 
-    mask = directory_mask(tif, page)
-    parts = [part(0, 16 if tif.is_bigtiff else 8), part(page.offset, mask.size, mask.tobytes())]
-    for code in (273, 279):  # strip offsets and byte counts that lie outside of the directory
+    form = DirectoryFormat.of(tif)
+    mask = form.mask(page)
+    parts = [part(0, 16 if form.big else 8), part(page.offset, mask.size, mask.tobytes())]
+    for code in LAYOUT_TAGS:  # such as strip offsets that lie outside of the directory
         tag = page.tags.get(code)
-        if tag is not None and tag.valuebytecount > tif.tiff.offsetsize:
+        if tag is not None and tag.valuebytecount > form.pointer.itemsize:
             parts.append(part(tag.valueoffset, tag.valuebytecount))
     return parts
-
-
-def _own_offset(path: Path, frame: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    """Offset of the pixels of a file whose header differs from the first file's."""
-    with _at_frame(path, frame), opened(path) as tif:
-        page = tif.pages.first
-        frame_facts(path, page)
-        found = np.dtype(tif.byteorder + page.dtype.char)
-        if (page.shape, found) != (shape, dtype) or not page.is_contiguous:
-            raise _differs(path, frame, page, shape, dtype)
-        if len(tif.pages) != 1:
-            raise ReadError(f"holds {len(tif.pages)} frames, but the first file one", path, frame)
-        return int(page.dataoffsets[0])
-
-
-class _at_frame:
-    """Adds the frame to a ReadError that does not name it."""
-
-    def __init__(self, path: Path, frame: int) -> None:
-        self._path, self._frame = path, frame
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, ReadError) and error.frame is None:
-            message = str(error).removeprefix(f"{error.path}: ")
-            raise ReadError(message, self._path, self._frame) from error
-
-
-def _differs(
-    path: Path, frame: int, page: Any, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> ReadError:
-    packed = "" if page.is_contiguous else ", compressed"
-    return ReadError(
-        f"is {page.shape[0]} x {page.shape[1]} {page.dtype}{packed}, but the first file is "
-        f"{shape[0]} x {shape[1]} {dtype.newbyteorder('=')}",
-        path,
-        frame,
-    )

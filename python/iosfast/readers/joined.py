@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,22 +32,14 @@ class JoinedRecording(Recording):
                     part.source,
                     frame,
                 )
-            for name in ("frame_rate_hz", "pixel_size_mm"):
-                if getattr(part, name) != getattr(first, name):
-                    raise ReadError(
-                        f"has {name} {getattr(part, name)}, but {first.source} has "
-                        f"{getattr(first, name)}",
-                        part.source,
-                        frame,
-                    )
             frame += len(part)
         source = str(where) if where is not None else f"{first.source} and {len(parts) - 1} more"
         super().__init__(
             source=source,
             shape=(frame, *first.shape[1:]),
             dtype=first.dtype,
-            frame_rate_hz=first.frame_rate_hz,
-            pixel_size_mm=first.pixel_size_mm,
+            frame_rate_hz=_common(parts, "frame_rate_hz"),
+            pixel_size_mm=_common(parts, "pixel_size_mm"),
             start_s=first.start_s,
             metadata={**first.metadata, "files": len(parts)},
             notes=notes + tuple(note for part in parts for note in part.notes),
@@ -60,6 +53,8 @@ class JoinedRecording(Recording):
             self._core_source = file_source(runs, self.shape[1:], plain[0].stored_dtype)
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
+        if self._core_source is not None:
+            return self._core_source.read(start, stop)
         out = np.empty((stop - start, *self.shape[1:]), self.dtype)
         for part, first in zip(self._parts, self._firsts[:-1].tolist(), strict=True):
             begin, end = max(start, first), min(stop, first + len(part))
@@ -73,10 +68,22 @@ class JoinedRecording(Recording):
         return self._core_source
 
     def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
-        """Times of all parts, in their order."""
+        """Return the times of all parts, in their order."""
         return np.concatenate([part.clock_s(clock) for part in self._parts])
 
     def close(self) -> None:
         """Close all parts."""
+        self._core_source = None
         for part in self._parts:
             part.close()
+
+
+def _common(parts: Sequence[Recording], name: str) -> float | None:
+    """Return what those parts that tell agree on."""
+    told = [(part, value) for part in parts if (value := getattr(part, name)) is not None]
+    for part, value in told[1:]:
+        if not math.isclose(value, told[0][1], rel_tol=1e-6):
+            raise ReadError(
+                f"has {name} {value:g}, but {told[0][0].source} has {told[0][1]:g}", part.source
+            )
+    return None if not told else float(told[0][1])

@@ -16,10 +16,10 @@ from . import folder, raw, tiff
 from .joined import JoinedRecording
 from .memory import ArrayRecording
 from .recording import Recording
+from .tiff_parsing import MAGIC as _TIFF_MAGIC
 
 Source = str | PathLike[str] | Sequence[str | PathLike[str]] | NDArray[Any] | Recording
 
-_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _NPY_MAGIC = b"\x93NUMPY"
 
 
@@ -60,13 +60,13 @@ def open_recording(
     TypeError, ValueError
         If an argument does not fit.
     """
-    if isinstance(source, Recording):
-        return source
     raw_options = (shape, dtype, offset) != (None, None, 0)
-    if isinstance(source, np.ndarray):
+    if shape is None and raw_options:
+        raise ValueError("dtype and offset are for raw files, which need shape, too")
+    if isinstance(source, Recording | np.ndarray):
         if raw_options:
-            raise ValueError("shape, dtype and offset are for raw files, not for arrays")
-        return ArrayRecording(source)
+            raise ValueError("shape, dtype and offset are for raw files")
+        return source if isinstance(source, Recording) else ArrayRecording(source)
     if isinstance(source, str | PathLike):
         path = Path(source)
         if path.is_dir():
@@ -80,9 +80,7 @@ def open_recording(
             raise ValueError("source is an empty list")
         if not raw_options and len(paths) > 1 and all(_looks_like_tiff(p) for p in paths):
             return _open_tiffs(paths, None, allow_truncated, ())
-        return _joined(
-            [_open_file(p, shape, dtype, offset, allow_truncated) for p in paths],
-        )
+        return _joined([_open_file(p, shape, dtype, offset, allow_truncated) for p in paths])
     raise TypeError(
         "source must be a path, a list of paths, an array (T, Y, X) or a Recording, "
         f"not {type(source).__name__}"
@@ -98,6 +96,10 @@ def _open_file(
 ) -> Recording:
     magic = _magic(path)
     if shape is not None:
+        if offset == 0 and magic.startswith((*_TIFF_MAGIC, _NPY_MAGIC)):
+            raise ReadError(
+                "is no raw file; leave out shape, or give offset to read it as one", path
+            )
         return raw.open_raw(path, shape, dtype, offset, allow_truncated)
     if magic.startswith(_TIFF_MAGIC):
         return tiff.open_tiff(path, allow_truncated)
@@ -122,19 +124,29 @@ def _open_folder(path: Path, allow_truncated: bool) -> Recording:
 def _open_tiffs(
     paths: list[Path], where: Path | None, allow_truncated: bool, notes: tuple[str, ...]
 ) -> Recording:
-    if len(paths) == 1:
-        return tiff.open_tiff(paths[0], allow_truncated)
-    if not _magic(paths[0]).startswith(_TIFF_MAGIC):
-        raise ReadError("is no TIFF file, though its name says so", paths[0], 0)
-    if tiff.is_single_frame(paths[0]):
+    for number, path in enumerate(paths):
+        magic = _magic(path)
+        if magic and not any(m.startswith(magic[:4]) for m in _TIFF_MAGIC):
+            raise ReadError("is no TIFF file, though its name says so", path, number)
+        single = tiff.is_single_frame(path)
+        if single is not None:
+            break
+    else:
+        raise ReadError("is cut before its first frame, as all files are", paths[0], 0)
+    if single and len(paths) > 1:
         return folder.open_frames(paths, where, allow_truncated, notes)
-    return _joined([tiff.open_tiff(p, allow_truncated) for p in paths], where, notes)
+    several = len(paths) > 1
+    parts = [tiff.open_tiff(p, allow_truncated, own_pages=several) for p in paths]
+    return _joined(parts, where, notes)
 
 
 def _joined(
     parts: list[Recording], where: Path | None = None, notes: tuple[str, ...] = ()
 ) -> Recording:
-    return parts[0] if len(parts) == 1 else JoinedRecording(parts, where, notes)
+    if len(parts) == 1:
+        parts[0].notes = notes + parts[0].notes
+        return parts[0]
+    return JoinedRecording(parts, where, notes)
 
 
 def _looks_like_tiff(path: Path) -> bool:

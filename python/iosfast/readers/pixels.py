@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from os import PathLike, fspath
 from typing import Any, NamedTuple
@@ -42,7 +43,9 @@ def file_source(
         (numbers.setdefault(run.path, len(numbers)), run.offset, run.stride, run.frames)
         for run in runs
     ]
-    return _core.FrameSource(list(numbers), np.array(rows, np.int64).reshape(-1, 4), shape, dtype)
+    # Files are opened when they are read, perhaps from another working directory.
+    paths = [os.path.abspath(path) for path in numbers]
+    return _core.FrameSource(paths, np.array(rows, np.int64).reshape(-1, 4), shape, dtype)
 
 
 class PixelRecording(Recording):
@@ -69,16 +72,22 @@ class PixelRecording(Recording):
         super().__init__(source=fspath(source), shape=shape, dtype=dtype, **options)
         self.runs = tuple(runs)
         self._stored_dtype = dtype
-        self._core_source = file_source(self.runs, shape[1:], dtype)
+        self._core_source: _core.FrameSource | None = file_source(self.runs, shape[1:], dtype)
         assert self._core_source.frames == shape[0]
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
-        return self._core_source.read(start, stop)
+        return self.frame_source.read(start, stop)
 
     @property
     def frame_source(self) -> _core.FrameSource:
         """Where the pixels lie."""
+        if self._core_source is None:
+            raise ReadError("was closed", self.source)
         return self._core_source
+
+    def close(self) -> None:
+        """Release the files."""
+        self._core_source = None
 
     @property
     def stored_dtype(self) -> np.dtype[Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from .. import arguments
 from ..errors import ReadError
 from .pixels import PixelRecording, Run, check_pixels
 from .recording import Recording
@@ -23,24 +25,25 @@ def open_raw(
     allow_truncated: bool,
 ) -> Recording:
     """Open a raw file; see `open_recording` for the arguments."""
-    if len(shape) not in (2, 3) or any(
-        isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1 for n in shape
-    ):
-        raise ValueError(f"shape must be (Y, X) or (T, Y, X), at least 1 each, not {shape}")
-    if offset < 0:
-        raise ValueError(f"offset must not be negative, not {offset}")
-    stored = np.dtype("<u2" if dtype is None else dtype)
+    if not isinstance(shape, Sequence) or len(shape) not in (2, 3):
+        raise ValueError(f"shape must be (Y, X) or (T, Y, X), not {shape!r}")
+    shape = tuple(arguments.integer("shape", n, 1) for n in shape)
+    offset = arguments.integer("offset", offset, 0)
+    try:
+        stored = np.dtype("<u2" if dtype is None else dtype)
+    except TypeError as error:
+        raise TypeError(f"dtype must be a numpy dtype such as '<u2', not {dtype!r}") from error
     check_pixels(stored, TypeError)
-    height, width = int(shape[-2]), int(shape[-1])
+    height, width = shape[-2:]
     frame_bytes = height * width * stored.itemsize
     size = os.path.getsize(path) - offset
     whole, rest = divmod(max(size, 0), frame_bytes)
     notes: tuple[str, ...] = ()
     if len(shape) == 3:
-        frames = int(shape[0])
+        frames = shape[0]
         if whole > frames or (whole == frames and rest):
             raise ReadError(
-                f"holds {size:,} bytes of pixels, more than shape={tuple(shape)} of {stored} "
+                f"holds {size:,} bytes of pixels, more than shape={shape} of {stored} "
                 f"takes ({frames * frame_bytes:,}); check shape, dtype and offset",
                 path,
             )
@@ -90,7 +93,7 @@ def open_npy(path: Path, allow_truncated: bool) -> Recording:
         if isinstance(error, ReadError):
             raise
         raise ReadError(f"has a damaged .npy header: {error}", path) from error
-    if len(shape) != 3 or 0 in shape:
+    if len(shape) != 3 or min(shape) < 1:
         raise ReadError(f"holds an array of shape {shape}, not (T, Y, X)", path)
     check_pixels(dtype, lambda text: ReadError(text, path))
     frames, height, width = shape
@@ -126,7 +129,13 @@ class _FortranRecording(Recording):
             metadata={"format": "npy"},
             notes=(f"{path}: is in Fortran order, which reads slowly",),
         )
-        self._frames = np.load(path, mmap_mode="r")
+        self._frames: NDArray[Any] | None = np.load(path, mmap_mode="r")
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
+        if self._frames is None:
+            raise ReadError("was closed", self.source)
         return np.require(self._frames[start:stop], self.dtype, ["C", "A"])
+
+    def close(self) -> None:
+        """Release the file."""
+        self._frames = None

@@ -151,7 +151,7 @@ class Recording(abc.ABC):
         return self, self.clock_s(clock)
 
     def close(self) -> None:  # noqa: B027 (most recordings hold nothing open)
-        """Release files; reading afterwards is an error."""
+        """Release files, which cannot be read afterwards."""
 
     def __enter__(self) -> Self:
         return self

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from os import PathLike
 
-from ..errors import IosfastWarning, ReadError
+from ..errors import ReadError, warn
 
 
 def whole_frames(
@@ -18,9 +17,11 @@ def whole_frames(
     promised : int or None
         Frames that the file says it has; None if it cannot be told any more.
     """
-    lost = "an unknown number of frames is" if promised is None else f"{promised - whole:,} of "
-    if promised is not None:
-        lost += f"{promised:,} frames {'is' if promised - whole == 1 else 'are'}"
+    if promised is None:
+        lost = "an unknown number of frames is"
+    else:
+        verb = "is" if promised - whole == 1 else "are"
+        lost = f"{promised - whole:,} of {promised:,} frames {verb}"
     if whole == 0:
         raise ReadError(f"is cut within its first frame; {lost} lost", path, 0)
     if not allow_truncated:
@@ -31,5 +32,5 @@ def whole_frames(
             whole,
         )
     note = f"{path}: the file is cut; {lost} lost, the {whole:,} whole frames before are used"
-    warnings.warn(note, IosfastWarning, stacklevel=2)
+    warn(note)
     return (note,)
