@@ -173,7 +173,7 @@ void bind_sources(py::module_& m) {
         .def_static(
             "from_array",
             [](const py::object& frames) {
-                // A py::array argument would take a list, too, and keep a pointer into its copy.
+                // As py::object, since pybind11's keep_alive fails on what a py::array refuses.
                 if (!py::isinstance<py::array>(frames))
                     throw py::type_error("frames must be an array");
                 return std::shared_ptr<FrameSource>(memory_frames(frames));

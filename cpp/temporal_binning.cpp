@@ -170,20 +170,30 @@ void BinAccumulator::add(const FrameSource& source, std::size_t first, std::size
     const bool few = (last - first) * source.frame_bytes() < (std::size_t{8} << 20U);
     const std::size_t parts = few ? 1 : parts_of(source, threads);
     const std::size_t pixels = source.pixels();
-    parallel_for(parts, few ? 1 : threads, [&] {
+    const auto make_body = [&] {
         return
             [&, summer = Summer(source)](std::size_t part, const std::atomic<bool>& stop) mutable {
                 const std::size_t begin = pixels * part / parts;
                 const std::size_t end = pixels * (part + 1) / parts;
                 summer.add(first, last, begin, end, sums_.data() + begin, stop);
             };
-    });
+    };
+    try {
+        parallel_for(parts, few ? 1 : threads, make_body);
+    } catch (...) {  // some of the frames are in the sums: none of them may count
+        reset();
+        throw;
+    }
     frames_ += last - first;
 }
 
 void BinAccumulator::mean(std::uint16_t* out) {
     if (frames_ == 0) throw std::invalid_argument("no frame was added to this bin");
     write_mean(sums_.data(), frames_, out, sums_.size());
+    reset();
+}
+
+void BinAccumulator::reset() {
     std::fill(sums_.begin(), sums_.end(), 0U);
     frames_ = 0;
 }

@@ -23,7 +23,8 @@ void bin_frames(const FrameSource& source, std::span<const std::int64_t> edges, 
 class BinAccumulator {
   public:
     BinAccumulator(std::size_t height, std::size_t width);
-    // Adds frames [first, last) of the source. Throws std::invalid_argument if there are too many.
+    // Adds frames [first, last) of the source. Throws std::invalid_argument if there are too many;
+    // if reading fails, all frames added so far are forgotten.
     void add(const FrameSource& source, std::size_t first, std::size_t last, unsigned threads);
     // Writes the mean of all frames added since the last call and starts anew.
     void mean(std::uint16_t* out);
@@ -32,6 +33,8 @@ class BinAccumulator {
     const std::size_t height, width;
 
   private:
+    void reset();
+
     std::uint64_t frames_ = 0;
     std::vector<std::uint32_t> sums_;
 };

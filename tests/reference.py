@@ -71,9 +71,12 @@ def bin_by_count(frames, per_bin):
 
 
 def bin_by_clock(times_s, bin_seconds):
-    """Bin of every time to the microsecond, the clock being cut at multiples of the length."""
-    length = rational(bin_seconds)
-    return [math.floor(Fraction(round(Fraction(t) * 10**6), 10**6) / length) for t in times_s]
+    """Bin of every time, the clock being cut at multiples of the bin's length.
+
+    Half a microsecond before a cut counts as the cut: doubles are no finer for times since 1970.
+    """
+    slack = Fraction(1, 2 * 10**6)
+    return [math.floor((Fraction(t) + slack) / rational(bin_seconds)) for t in times_s]
 
 
 def group(numbers):

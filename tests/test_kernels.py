@@ -278,9 +278,9 @@ def test_probe_files(files):
 @pytest.fixture
 def endless(files):
     """Frames that are all one in a small file, so many that binning them takes a while."""
-    path = files(b"\1" * 2 * 512 * 512)
-    segments = np.array([[0, 0, 0, 100_000]], np.int64)
-    return _core.FrameSource([path], segments, (512, 512), np.dtype("<u2"))
+    path = files(b"\1" * 2 * 256 * 256)
+    segments = np.array([[0, 0, 0, 400_000]], np.int64)
+    return _core.FrameSource([path], segments, (256, 256), np.dtype("<u2"))
 
 
 @pytest.mark.parametrize("threads", THREADS)
@@ -302,18 +302,18 @@ def test_an_error_in_progress_stops_the_work(endless, error, threads):
     def stop(done):
         raise error
 
-    out = np.zeros((1000, 512, 512), np.uint16)
+    out = np.zeros((1000, 256, 256), np.uint16)
     with pytest.raises(error):
-        _core.bin_frames(endless, edges_of([100] * 1000), out, threads, stop)
+        _core.bin_frames(endless, edges_of([400] * 1000), out, threads, stop)
     assert not out[-1].any()  # it was not worked through to the end
 
 
 def test_an_interrupt_from_the_keyboard_stops_the_work(endless):
     timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
-    out = np.zeros((1000, 512, 512), np.uint16)
+    out = np.zeros((1000, 256, 256), np.uint16)
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012 (the join is for a machine too fast)
         timer.start()
-        _core.bin_frames(endless, edges_of([100] * 1000), out, 2)
+        _core.bin_frames(endless, edges_of([400] * 1000), out, 2)
         timer.join()
     assert not out[-1].any()
 
@@ -383,7 +383,7 @@ smoothed_levels = {
     "whole": lambda random, shape: random.integers(0, 65535, shape, endpoint=True),
     "zeros": lambda random, shape: random.integers(0, 2, shape),
     "close": lambda random, shape: 30000 + random.integers(0, 3, shape),
-    "nearly equal": lambda random, shape: 30000 + random.integers(0, 4, shape) / 512,
+    "nearly equal": lambda random, shape: 30000 + random.integers(0, 200, shape) / 512,
     "none": lambda random, shape: np.zeros(shape),
     "one zero over": lambda random, shape: np.append(np.ones(np.prod(shape) - 1), 0).reshape(shape),
 }

@@ -113,6 +113,24 @@ def test_arrays_are_used_as_they_are(dtype):
     np.testing.assert_array_equal(read_mask(INSIDE.T.astype(dtype).T, SHAPE), INSIDE > 0)
 
 
+def test_the_shape_may_be_any_pair():
+    outline = [(-9, -9), (40, -9), (40, 9), (-9, 9)]
+    for pair in (list, np.array):
+        np.testing.assert_array_equal(read_mask(INSIDE, pair(SHAPE)), INSIDE > 0)
+        assert cortex_mask(outline, pair((20, 30))).shape == (20, 30)
+
+
+@pytest.mark.parametrize(
+    ("shape", "error"),
+    [((0, 5), ValueError), ((5,), ValueError), ((5.5, 5), TypeError), (5, TypeError)],
+)
+def test_shapes_that_are_none(shape, error):
+    with pytest.raises(error, match="shape"):
+        cortex_mask([(0, 0), (9, 0), (9, 9)], shape)
+    with pytest.raises(error, match="shape"):
+        read_mask(INSIDE, shape)
+
+
 @pytest.mark.parametrize(
     ("mask", "error", "match"),
     [

@@ -132,6 +132,9 @@ def test_options_that_make_no_sense_are_named(name, value, error):
         ({"bin_frames": 30, "bin_seconds": 2.0}, "not both"),
         ({"change": "difference"}, "no meaning for change='difference'"),
         ({"scale": "range"}, "needs scale_range"),
+        ({"change": "ratio", "scale_percent": 1e-15}, "scale_percent"),  # 1 and 1
+        ({"scale_percent": 1e-323}, "scale_percent"),
+        ({"scale": "range", "scale_range": (-1e308, 1e308)}, "scale_range"),  # infinitely wide
     ],
 )
 def test_options_that_do_not_go_together(options, match):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,12 +72,14 @@ class FrameClock:
 
         Times count to the microsecond: seconds since 1970 as float64 have no finer steps.
         """
-        microseconds = np.rint(times_s * 1e6).astype(np.int64)
-        length = self.bin_seconds * 1e6
-        whole = round(length)
-        if abs(length - whole) <= _SLACK * whole:
-            return microseconds // whole
-        return np.floor(microseconds / length + _SLACK).astype(np.int64)
+        length = Fraction(self.bin_seconds).limit_denominator(10**9)
+        whole_s = np.floor(times_s)
+        parts = whole_s.astype(np.int64) * length.denominator  # less than 2^63
+        number, rest = np.divmod(parts, length.numerator)
+        # Half a microsecond more, as an edge need not be a whole number of them.
+        fraction_s = (np.rint((times_s - whole_s) * 1e6) + 0.5) / 1e6
+        since_s = rest / length.denominator + fraction_s
+        return number + np.floor(since_s / float(length)).astype(np.int64)
 
     def is_whole(self, frames: int, next_position: int, earlier: list[int]) -> bool:
         """Tell whether the last bin, of so many frames, holds all that belong into it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from os import PathLike, fspath
@@ -39,7 +40,7 @@ class IosfastWarning(UserWarning):
     """Something was assumed, left out or looks wrong; the result is usable, with care."""
 
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = str(Path(__file__).parent) + os.sep
 
 
 def warn(message: str) -> None:

@@ -121,8 +121,8 @@ class Preprocessor:
 
     def flush(self) -> list[Map]:
         """End the recording: keep or drop the last bin as the recipe says; return its map."""
-        self._flushed = True
-        if self._clock is None or self._sums.frames == 0:
+        was_flushed, self._flushed = self._flushed, True
+        if was_flushed or self._clock is None or self._sums.frames == 0:
             return []
         whole = self._clock.is_whole(self._sums.frames, self._frames, self._bin_frames)
         if not whole:

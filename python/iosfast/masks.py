@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _core
+from . import _core, arguments
 from .errors import ReadError
 
 #: Side of the mean filter that smooths a drawn outline in the published pipeline.
@@ -53,7 +53,7 @@ def cortex_mask(polygon: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]
         raise ValueError("polygon must be finite")
     from matplotlib.path import Path as Outline
 
-    height, width = shape
+    height, width = shape = arguments.image_shape("shape", shape)
     y, x = np.mgrid[:height, :width]
     closed = np.vstack([corners, corners[:1]])
     centres = np.column_stack([x.ravel(), y.ravel()])
@@ -91,6 +91,7 @@ def read_mask(
     ReadError
         If the file cannot be read.
     """
+    shape = arguments.image_shape("shape", shape)
     name = "mask"
     image: NDArray[Any]
     if isinstance(mask, str | PathLike):

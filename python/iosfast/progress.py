@@ -18,6 +18,8 @@ def progress_for(
     """Yield a function to call with the number of frames done."""
     if callable(progress):
         yield lambda done: progress(done, frames)
+    elif not isinstance(progress, bool):
+        raise TypeError(f"progress must be True, False or a function, not {progress!r}")
     elif progress:
         with _bar(frames, nbytes, what) as update:
             yield update

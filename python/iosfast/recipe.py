@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -48,7 +49,7 @@ class Recipe:
     smoothing_px : int
         Side of the mean box filter in pixels, odd; 1 is no smoothing.
     smoothing_first_px : int or None
-        The same for the very first image only; None is `smoothing_px`.
+        The same for the very first image only, if it is an F0; None is `smoothing_px`.
     smoothing_border : {"inside", "zero"}
         Mean over the pixels of the box within the image, or with zeros around the image.
     smoothing_rounded : bool
@@ -134,6 +135,11 @@ class Recipe:
             if low >= high:
                 raise ValueError(f"scale_range must be (low, high), not {self.scale_range!r}")
             self._set("scale_range", (low, high))
+        if self.color_range is not None:
+            low, high = self.color_range
+            if not 0 < high - low < math.inf:
+                option = "scale_range" if self.scale == "range" else "scale_percent"
+                raise ValueError(f"{option} gives colours from {low} to {high}, which is no range")
         if not isinstance(self.colormap, str):
             raise TypeError(f"colormap must be a name, not {self.colormap!r}")
 

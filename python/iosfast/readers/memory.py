@@ -16,6 +16,8 @@ class ArrayRecording(Recording):
     """Frames of an array (T, Y, X), of any strides and byte order; it is not copied whole."""
 
     def __init__(self, frames: NDArray[Any]) -> None:
+        if isinstance(frames, np.ma.MaskedArray):
+            raise TypeError("an array must not be a masked one; fill it, and give mask= instead")
         if frames.ndim != 3 or 0 in frames.shape:
             raise ValueError(f"an array must be (T, Y, X) and not empty, not {frames.shape}")
         check_pixels(frames.dtype, TypeError)
