@@ -98,7 +98,7 @@ def note(request):
 
 @pytest.fixture(scope="session")
 def frames(timed) -> int:
-    return int(os.environ.get("IOSFAST_BENCH_FRAMES", 3600 if timed else 360))
+    return int(os.environ.get("IOSFAST_BENCH_FRAMES", 3600 if timed else 720))
 
 
 @pytest.fixture(scope="session")

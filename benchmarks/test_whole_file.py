@@ -42,7 +42,8 @@ def test_default_recipe(race, recording):
         return iosfast.preprocess(recording, frame_rate_hz=FRAME_RATE_HZ)
 
     published = iosfast.preprocess(recording, recipe="published", frame_rate_hz=FRAME_RATE_HZ)
-    inside = np.s_[:, 32:-32, 32:-32]
+    inside = np.s_[1:, 32:-32, 32:-32]  # the published first image is smoothed otherwise
+    assert len(published) > 1
     np.testing.assert_array_equal(ours().binned, published.binned)
     np.testing.assert_allclose(1 + ours().change[inside], published.change[inside], atol=2e-4)
     race(
