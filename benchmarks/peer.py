@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ from scipy.ndimage import uniform_filter
 
 
 def numpy_scipy_maps(
-    path: Path, frames_per_bin: int, colors: np.ndarray
+    path: Path,
+    frames_per_bin: int,
+    colors: np.ndarray,
+    read: Callable[[Path], np.ndarray] = tifffile.imread,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Make the published maps with tifffile, NumPy (float32 mean), SciPy and a lookup table."""
-    movie = tifffile.memmap(path, mode="r")
+    movie = read(path)
     bins = len(movie) // frames_per_bin
     binned = np.empty((bins, *movie.shape[1:]), np.uint16)
     for b in range(bins):

@@ -28,9 +28,13 @@ def test_whole_file(race, recording, note):
         ours,
         {
             "read() in 8 MiB blocks": (lambda: plain_read(recording), "0.8"),
-            "tifffile + NumPy + SciPy": (
+            "tifffile.imread + NumPy + SciPy": (
                 lambda: numpy_scipy_maps(recording, int(FRAME_RATE_HZ), colors),
                 "0.167",
+            ),
+            "tifffile.memmap + NumPy + SciPy": (
+                lambda: numpy_scipy_maps(recording, int(FRAME_RATE_HZ), colors, tifffile.memmap),
+                "",
             ),
         },
         rounds=7,

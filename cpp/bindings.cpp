@@ -185,6 +185,15 @@ void bind_sources(py::module_& m) {
             "shape",
             [](const FrameSource& s) { return py::make_tuple(s.frames, s.height, s.width); },
             "(T, Y, X)")
+        .def(
+            "is_mapped",
+            [](const FrameSource& self, std::size_t start, std::size_t stop) {
+                need(start < stop && stop <= self.frames, "frames outside of the source");
+                return self.mapped(start, stop) != nullptr;
+            },
+            "start"_a, "stop"_a,
+            "Whether frames [start, stop) would now be read through a memory map: they lie at one\n"
+            "stride in one file that is in the page cache.")
         .def("read", &read_frames, "start"_a, "stop"_a,
              "Frames [start, stop) as a new array in native byte order.");
 

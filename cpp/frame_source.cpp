@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "mapped_frames.hpp"
 #include "parallel_for.hpp"
 
 #ifdef _WIN32
@@ -263,6 +264,17 @@ FileFrames::~FileFrames() = default;
 
 std::unique_ptr<FrameCursor> FileFrames::cursor() const {
     return std::make_unique<FileCursor>(*this);
+}
+
+std::unique_ptr<FrameSource> FileFrames::mapped(std::size_t first, std::size_t last) const {
+    const auto after = std::upper_bound(first_frame_.begin(), first_frame_.end(), first);
+    const auto index = static_cast<std::size_t>(after - first_frame_.begin()) - 1;
+    const Segment& segment = segments_[index];
+    const std::size_t skipped = first - first_frame_[index];
+    if (swapped || last - first < 2 || last > first_frame_[index] + segment.frames) return nullptr;
+    return MappedFrames::open(paths_[segment.file], first,
+                              segment.offset + skipped * segment.stride, segment.stride,
+                              last - first, height, width, type);
 }
 
 bool FileFrames::frame_is_unit() const {

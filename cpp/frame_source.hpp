@@ -55,6 +55,15 @@ class FrameSource {
     virtual std::unique_ptr<FrameCursor> cursor() const = 0;
     // True if cursors need no scratch memory.
     virtual bool in_memory() const { return false; }
+    // A memory map of frames [first, last), which are its frames 0, 1, ...; null if they cannot be
+    // mapped, or if reading them is better.
+    virtual std::unique_ptr<FrameSource> mapped(std::size_t /*first*/, std::size_t /*last*/) const {
+        return nullptr;
+    }
+    // Called before and after frames [first, last) are fetched; `release` throws ReadFailure if
+    // what was fetched is not to be trusted.
+    virtual void prepare(std::size_t /*first*/, std::size_t /*last*/) const {}
+    virtual void release(std::size_t /*first*/, std::size_t /*last*/) const {}
     // True if one frame is best fetched whole by one thread (each frame has its own file).
     virtual bool frame_is_unit() const { return false; }
 
@@ -87,8 +96,7 @@ struct Segment {
     std::size_t frames;
 };
 
-// Frames in files, read with positioned reads: a file that shrinks gives an error, where a memory
-// map would kill the process, and nothing of the file counts as this process's memory.
+// Frames in files, read with positioned reads.
 class FileFrames final : public FrameSource {
   public:
     // Throws std::invalid_argument if the segments do not make sense.
@@ -97,6 +105,7 @@ class FileFrames final : public FrameSource {
     ~FileFrames() override;
     std::unique_ptr<FrameCursor> cursor() const override;
     bool frame_is_unit() const override;
+    std::unique_ptr<FrameSource> mapped(std::size_t first, std::size_t last) const override;
 
   private:
     friend class FileCursor;

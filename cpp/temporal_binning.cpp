@@ -10,6 +10,7 @@ namespace {
 
 // Pixels fetched at a time: sums and four frames of a tile stay in the second-level cache.
 constexpr std::size_t kTile = std::size_t{1} << 16U;
+constexpr std::size_t kMemoryTile = std::size_t{1} << 13U;  // where nothing need be fetched
 constexpr std::size_t kFramesPerPass = 4;
 
 template <class T>
@@ -32,7 +33,7 @@ class Summer {
     explicit Summer(const FrameSource& source)
         : source_(source),
           cursor_(source.cursor()),
-          tile_(std::min(kTile, source.pixels())),
+          tile_(std::min(source.in_memory() ? kMemoryTile : kTile, source.pixels())),
           scratch_(source.in_memory() ? 0 : kFramesPerPass * tile_ * pixel_bytes(source.type)) {}
 
     void add(std::size_t first, std::size_t last, std::size_t begin, std::size_t end,
@@ -58,32 +59,43 @@ class Summer {
         return reinterpret_cast<const T*>(bytes);
     }
 
-    // Frames outside, tiles inside: the file is read nearly in order whatever the frame's size.
     template <class T>
     void add_typed(std::size_t first, std::size_t last, std::size_t begin, std::size_t end,
                    std::uint32_t* sums, const std::atomic<bool>& stop) {
-        for (std::size_t frame = first; frame < last && !stop;) {
-            const std::size_t count = last - frame >= kFramesPerPass ? kFramesPerPass : 1;
-            if (source_.frame_is_unit() && begin == 0 && end == source_.pixels()) {
-                // One open file at a time: all tiles of a frame before the next frame.
-                for (std::size_t at = begin; at < end; at += tile_) {
-                    const std::size_t n = std::min(tile_, end - at);
-                    add_one(sums + (at - begin), fetch<T>(frame, at, n, 0), n);
-                }
-                ++frame;
-                continue;
+        if (source_.in_memory()) {
+            // Tiles outside: their sums stay in the first-level cache.
+            for (std::size_t at = begin; at < end && !stop; at += tile_) {
+                const std::size_t n = std::min(tile_, end - at);
+                for (std::size_t frame = first; frame < last;)
+                    frame += add_tile<T>(frame, last, at, n, sums + (at - begin));
             }
+            return;
+        }
+        // Frames outside: files are read nearly in order whatever the frame's size.
+        const std::size_t at_once = source_.frame_is_unit() ? 1 : kFramesPerPass;
+        for (std::size_t frame = first; frame < last && !stop;) {
+            const std::size_t until = std::min(last, frame + at_once);
+            std::size_t added = 0;
             for (std::size_t at = begin; at < end; at += tile_) {
                 const std::size_t n = std::min(tile_, end - at);
-                std::array<const T*, kFramesPerPass> p{};
-                for (std::size_t k = 0; k < count; ++k) p[k] = fetch<T>(frame + k, at, n, k);
-                if (count == kFramesPerPass)
-                    add_four(sums + (at - begin), p[0], p[1], p[2], p[3], n);
-                else
-                    add_one(sums + (at - begin), p[0], n);
+                added = add_tile<T>(frame, until, at, n, sums + (at - begin));
             }
-            frame += count;
+            frame += added;
         }
+    }
+
+    // Adds one tile of the next four frames, or of one if fewer are left; returns how many.
+    template <class T>
+    std::size_t add_tile(std::size_t frame, std::size_t last, std::size_t at, std::size_t n,
+                         std::uint32_t* sums) {
+        if (last - frame < kFramesPerPass) {
+            add_one(sums, fetch<T>(frame, at, n, 0), n);
+            return 1;
+        }
+        std::array<const T*, kFramesPerPass> p{};
+        for (std::size_t k = 0; k < kFramesPerPass; ++k) p[k] = fetch<T>(frame + k, at, n, k);
+        add_four(sums, p[0], p[1], p[2], p[3], n);
+        return kFramesPerPass;
     }
 
     const FrameSource& source_;
@@ -116,9 +128,10 @@ void check_bin(std::uint64_t frames) {
 }
 
 // How many pieces a frame is cut into, so that several threads can work on one bin.
-std::size_t parts_of(const FrameSource& source, unsigned threads) {
-    if (source.frame_is_unit()) return 1;
-    return std::clamp<std::size_t>(source.pixels() / kTile, 1, thread_count(threads));
+std::size_t parts_of(const FrameSource& source, std::size_t bins, unsigned threads) {
+    const std::size_t count = thread_count(threads);
+    if (source.frame_is_unit() || (source.in_memory() && bins >= 4 * count)) return 1;
+    return std::clamp<std::size_t>(source.pixels() / kTile, 1, count);
 }
 
 }  // namespace
@@ -132,9 +145,13 @@ void bin_frames(const FrameSource& source, std::span<const std::int64_t> edges, 
         if (edges[b + 1] <= edges[b]) throw std::invalid_argument("edges must increase");
         check_bin(static_cast<std::uint64_t>(edges[b + 1] - edges[b]));
     }
+    const auto origin = static_cast<std::size_t>(edges.front());
+    const auto map = source.mapped(origin, static_cast<std::size_t>(edges.back()));
+    const FrameSource& from = map ? *map : source;
+    const std::size_t skipped = map ? origin : 0;
     const std::size_t bins = edges.size() - 1;
     const std::size_t pixels = source.pixels();
-    const std::size_t parts = parts_of(source, threads);
+    const std::size_t parts = parts_of(from, bins, threads);
     const auto frames = static_cast<std::size_t>(edges.back() - edges.front());
     const std::size_t units = bins * parts;
     Poll frames_done;
@@ -143,15 +160,17 @@ void bin_frames(const FrameSource& source, std::span<const std::int64_t> edges, 
     parallel_for(
         units, threads,
         [&] {
-            return [&, summer = Summer(source), sums = std::vector<std::uint32_t>()](
+            return [&, summer = Summer(from), sums = std::vector<std::uint32_t>()](
                        std::size_t unit, const std::atomic<bool>& stop) mutable {
                 const std::size_t bin = unit / parts, part = unit % parts;
                 const std::size_t begin = pixels * part / parts;
                 const std::size_t end = pixels * (part + 1) / parts;
                 sums.assign(end - begin, 0);
-                const auto first = static_cast<std::size_t>(edges[bin]);
-                const auto last = static_cast<std::size_t>(edges[bin + 1]);
+                const std::size_t first = static_cast<std::size_t>(edges[bin]) - skipped;
+                const std::size_t last = static_cast<std::size_t>(edges[bin + 1]) - skipped;
+                from.prepare(first, last);
                 summer.add(first, last, begin, end, sums.data(), stop);
+                from.release(first, last);
                 write_mean(sums.data(), last - first, out + bin * pixels + begin, end - begin);
             };
         },
@@ -168,7 +187,7 @@ void BinAccumulator::add(const FrameSource& source, std::size_t first, std::size
     check_bin(frames_ + (last - first));
     // A few frames are summed faster than a thread is started.
     const bool few = (last - first) * source.frame_bytes() < (std::size_t{8} << 20U);
-    const std::size_t parts = few ? 1 : parts_of(source, threads);
+    const std::size_t parts = few ? 1 : parts_of(source, 1, threads);
     const std::size_t pixels = source.pixels();
     const auto make_body = [&] {
         return

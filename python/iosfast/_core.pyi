@@ -45,6 +45,15 @@ class FrameSource:
         Frames in files. `segments` is int64 (n, 4): index of the path, offset of the first
         frame, bytes from frame to frame, number of frames. `shape` is (Y, X).
         """
+    def is_mapped(
+        self,
+        start: typing.SupportsInt | typing.SupportsIndex,
+        stop: typing.SupportsInt | typing.SupportsIndex,
+    ) -> bool:
+        """
+        Whether frames [start, stop) would now be read through a memory map: they lie at one
+        stride in one file that is in the page cache.
+        """
     def read(
         self,
         start: typing.SupportsInt | typing.SupportsIndex,

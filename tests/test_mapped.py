@@ -1,0 +1,117 @@
+"""Files in the page cache are read through a memory map, which must change nothing."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import iosfast
+from iosfast import _core
+
+SHAPE = (128, 256)
+FRAME_BYTES = 2 * SHAPE[0] * SHAPE[1]
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems read instead")
+
+
+def source_of(path, frames, offset=0, stride=FRAME_BYTES, dtype="<u2"):
+    segments = np.array([[0, offset, stride, frames]], np.int64)
+    return _core.FrameSource([path], segments, SHAPE, np.dtype(dtype))
+
+
+def means(source, bins, threads=0):
+    out = np.empty((bins, *SHAPE), np.uint16)
+    edges = np.linspace(0, source.frames, bins + 1).astype(np.int64)
+    _core.bin_frames(source, edges, out, threads)
+    return out
+
+
+def forget(path):
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@pytest.mark.parametrize(("offset", "gap"), [(0, 0), (8, 0), (4098, 6), (10, 5000)])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_mapped_and_read_are_the_same(tmp_path, offset, gap, threads):
+    frames = np.random.default_rng(0).integers(0, 65536, (61, *SHAPE)).astype("<u2")
+    path = tmp_path / "frames.raw"
+    path.write_bytes(bytes(offset) + b"".join(f.tobytes() + bytes(gap) for f in frames))
+    source = source_of(path, len(frames), offset, FRAME_BYTES + gap)
+    assert source.is_mapped(0, len(frames))
+    mapped = means(source, 7, threads)
+    np.testing.assert_array_equal(mapped, means(_core.FrameSource.from_array(frames), 7, threads))
+    forget(path)
+    if not source.is_mapped(0, len(frames)):  # some file systems keep all files in memory
+        np.testing.assert_array_equal(mapped, means(source, 7, threads))
+
+
+def test_what_is_not_mapped(tmp_path):
+    path = tmp_path / "frames.raw"
+    path.write_bytes(bytes(4 * FRAME_BYTES + 1))
+    assert source_of(path, 4).is_mapped(0, 4)
+    assert not source_of(path, 4, offset=1).is_mapped(0, 4)  # not aligned
+    assert not source_of(path, 4, dtype=">u2").is_mapped(0, 4)  # to be swapped
+    assert not source_of(path, 5).is_mapped(0, 5)  # cut
+    assert source_of(path, 5).is_mapped(0, 4)
+    assert not _core.FrameSource.from_array(np.zeros((4, 5, 6), np.uint8)).is_mapped(0, 4)
+    with pytest.raises(ValueError, match="outside"):
+        source_of(path, 4).is_mapped(2, 5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_file_that_shrinks_while_it_is_mapped(tmp_path, seed):
+    """Right pixels or ReadError, and no SIGBUS; when the file is cut is left to chance."""
+    path = tmp_path / "frames.raw"
+    frames = np.full((400, *SHAPE), 1000, "<u2")
+    chance = random.Random(seed)
+    for _ in range(12):
+        frames.tofile(path)
+        source = source_of(path, len(frames))
+        size, delay_s = chance.randrange(frames.nbytes), chance.uniform(0, 0.006)
+        cut = threading.Thread(
+            target=lambda s=size, d=delay_s: (time.sleep(d), os.truncate(path, s))
+        )
+        cut.start()
+        told, got = None, None
+        try:
+            got = means(source, 40)
+        except iosfast.ReadError as error:
+            told = error
+        cut.join()
+        if told is None:
+            np.testing.assert_array_equal(got, 1000)
+        else:
+            assert told.path == str(path)
+            assert (told.frame + 1) * FRAME_BYTES > size
+
+
+BUS_ERROR_ELSEWHERE = """
+import mmap, os, sys
+import numpy as np
+from iosfast import _core
+path = sys.argv[1]
+open(path, "wb").write(bytes(65536))
+source = _core.FrameSource([path], np.array([[0, 0, 8192, 8]]), (64, 64), np.dtype("<u2"))
+assert source.is_mapped(0, 8)
+_core.bin_frames(source, np.array([0, 4, 8]), np.empty((2, 64, 64), np.uint16))
+with open(path, "rb") as file:
+    other = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    os.truncate(path, 0)
+    other[5]
+print("went on")
+"""
+
+
+def test_bus_errors_elsewhere_end_the_process_as_ever(tmp_path):
+    command = [sys.executable, "-c", BUS_ERROR_ELSEWHERE, str(tmp_path / "file")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == -signal.SIGBUS, result.stderr
+    assert "went on" not in result.stdout
