@@ -39,6 +39,24 @@ def test_damaged_bytes_give_frames_or_a_read_error(tmp_path_factory, kind, chang
     assert (frames is None) != (error is None)
 
 
+@pytest.mark.parametrize("offset", [2**62, 2**63 + 5, 2**64 - 1, 3, 0])
+def test_offsets_that_make_no_sense(tmp_path, offset):
+    path = tmp_path / "a.tif"
+    KINDS["pages of BigTIFF"](path, FRAMES)
+    with tifffile.TiffFile(path) as tif:
+        at = tif.pages[1].tags["StripOffsets"].valueoffset
+    data = bytearray(path.read_bytes())
+    data[at : at + 8] = offset.to_bytes(8, "little")
+    path.write_bytes(data)
+    frames, error, _ = outcome(path)
+    assert (error.path, error.frame) == (str(path), 1)
+    frames, error, _ = outcome(path, allow_truncated=True)
+    if error is None:
+        np.testing.assert_array_equal(frames, FRAMES[:1])
+    else:
+        assert error.frame == 1
+
+
 def test_directories_in_a_circle(tmp_path):
     for kind, compression in (("directory first", 1), ("data first", 5)):
         path = tmp_path / "a.tif"
@@ -136,6 +154,20 @@ def test_strange_files(tmp_path, kind):
             open_recording(source)
         assert caught.value.path == str(path)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_missing_file_in_a_list(tmp_path, options, count):
+    paths = [tmp_path / f"{i}.tif" for i in range(3)]
+    for path in paths:
+        tifffile.imwrite(path, FRAMES[:count], photometric="minisblack", **options)
+    for at in (0, 1, 2):
+        paths[at].rename(tmp_path / "away")
+        with pytest.raises(ReadError, match=r"does not exist|No such file") as caught:
+            open_recording(paths)
+        assert caught.value.path == str(paths[at])
+        (tmp_path / "away").rename(paths[at])
 
 
 def strange_frame(folder, kind):

@@ -115,6 +115,20 @@ def test_offsets_follow_the_header_of_each_file(tmp_path):
     assert_gives(open_recording(tmp_path), FRAMES[:4])
 
 
+def test_offsets_follow_the_strips_of_each_file(tmp_path):
+    """The same directory in both files, but strips in another order."""
+    folder = write_folder(tmp_path / "a", rowsperstrip=3)
+    with tifffile.TiffFile(folder / NAMES[5]) as tif:
+        tag = tif.pages[0].tags["StripOffsets"]
+        strips = np.array(tag.value, "<u4" if tag.dtype == 4 else "<u2")
+    data = bytearray((folder / NAMES[5]).read_bytes())
+    data[tag.valueoffset : tag.valueoffset + strips.nbytes] = strips[::-1].tobytes()
+    (folder / NAMES[5]).write_bytes(data)
+    expected = FRAMES.copy()
+    expected[5] = np.concatenate([FRAMES[5, 6:], FRAMES[5, 3:6], FRAMES[5, :3]])
+    assert_gives(open_recording(folder), expected, plain=False)
+
+
 def test_natural_order(tmp_path):
     names = ["rec.tif", "rec-1.tif", "rec-2.tif", "rec-10.tif", "rec-10b.tif", "Rec_001.TIFF"]
     names = ["Rec_001.TIFF", *names[:-1]]
@@ -177,6 +191,19 @@ def test_calibration_of_several_files(tmp_path):
     tifffile.imwrite(tmp_path / "2.tif", FRAMES[8:], imagej=True, metadata={"finterval": 0.04})
     with pytest.raises(ReadError, match=r"has frame_rate_hz 25, but .*1\.tif has 50"):
         open_recording(tmp_path)
+
+
+def test_several_folders(tmp_path):
+    write_folder(tmp_path / "a.tif", FRAMES[:5], NAMES[:5])
+    write_folder(tmp_path / "b", FRAMES[5:], NAMES[5:])
+    recording = open_recording([tmp_path / "a.tif", tmp_path / "b"])
+    assert_gives(recording, FRAMES)
+    assert recording.clock_s("mtime").shape == (12,)
+    stack()(tmp_path / "c.tif", FRAMES)
+    both = open_recording([tmp_path / "c.tif", tmp_path / "b"])
+    assert_gives(both, np.concatenate([FRAMES, FRAMES[5:]]))
+    with pytest.raises(ReadError, match=r"c\.tif: has no time per frame by 'mtime'"):
+        both.clock_s("mtime")
 
 
 def test_several_arrays_and_raw_files(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recordings import BLOCKS, KINDS, outcome, some_frames, stack
+from recordings import BLOCKS, KINDS, by_hand, outcome, some_frames, stack
 
 from iosfast import IosfastWarning, ReadError, open_recording
 
@@ -116,6 +116,46 @@ def test_pixels_without_their_directories(tmp_path):
         recording = open_recording(path)
     np.testing.assert_array_equal(recording.read(), FRAMES)
     assert len(recording.notes) == 1
+
+
+def test_gaps_as_large_as_frames_are_not_frames(tmp_path):
+    """The second directory, as far off as four frames would be, is cut; one frame is sure."""
+    path = tmp_path / "a.tif"
+    directory = 2 + 12 * 9 + 4
+    by_hand("data first", gap=FRAMES[0].nbytes - directory // 2)(path, FRAMES)
+    os.truncate(path, 8 + 4 * FRAMES[0].nbytes - 1)
+    with pytest.warns(IosfastWarning, match="the 1 whole frames"):
+        recording = open_recording(path, allow_truncated=True)
+    np.testing.assert_array_equal(recording.read(), FRAMES[:1])
+
+
+def test_a_cut_description(tmp_path):
+    """tifffile writes that of OME-TIFF last; without it, all frames are there."""
+    path = tmp_path / "a.ome.tif"
+    stack(compression="zlib")(path, FRAMES)
+    os.truncate(path, path.stat().st_size - 10)
+    with pytest.warns(IosfastWarning, match="the description of the recording is cut off"):
+        recording = open_recording(path)
+    np.testing.assert_array_equal(recording.read(), FRAMES)
+
+
+def test_a_description_behind_the_pixels(tmp_path):
+    """One directory for all frames, and what tells of the others is cut."""
+    path = tmp_path / "a.tif"
+    stack(imagej=True, truncate=True, byteorder="<")(path, FRAMES)
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tif:
+        tag = tif.pages[0].tags["ImageDescription"]
+        text = data[tag.valueoffset : tag.valueoffset + tag.count]
+    data[tag.valueoffset : tag.valueoffset + tag.count] = bytes(tag.count)
+    data[tag.offset + 8 : tag.offset + 12] = len(data).to_bytes(4, "little")
+    path.write_bytes(data + text)
+    np.testing.assert_array_equal(open_recording(path).read(), FRAMES)
+    path.write_bytes(data + text[:-1])
+    with pytest.raises(ReadError, match="frame 1: the file is cut; an unknown number of frames"):
+        open_recording(path)
+    with pytest.warns(IosfastWarning, match="unknown number of frames is lost, the 1 whole"):
+        assert len(open_recording(path, allow_truncated=True)) == 1
 
 
 def test_a_writer_that_died_before_its_directories(tmp_path):

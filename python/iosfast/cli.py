@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from . import __version__
 from .errors import IosfastWarning
+from .progress import heeding_interrupts
 
 if TYPE_CHECKING:
     from .maps import Maps
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        with warnings.catch_warnings():
+        with heeding_interrupts(), warnings.catch_warnings():
             warnings.showwarning = _show_warning
             warnings.simplefilter("always", IosfastWarning)
             options.run(options)

@@ -1,11 +1,40 @@
-"""How far a run is: a bar for people, a call for programs."""
+"""How far a run is: a bar for people, a call for programs; and Ctrl-C, which must not get lost."""
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 Progress = Callable[[int], None]
+
+_interrupted = threading.Event()
+
+
+@contextmanager
+def heeding_interrupts() -> Iterator[None]:
+    """Stop at the next sign of progress if Ctrl-C was pressed and its exception got lost.
+
+    Python drops exceptions that a signal raises within callbacks of its own, such as those of
+    imports. For programs, in their main thread.
+    """
+
+    def on_sigint(_number: int, _frame: Any) -> None:
+        _interrupted.set()
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # ignored, or somebody else's
+        yield
+        return
+    signal.signal(signal.SIGINT, on_sigint)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _interrupted.clear()
 
 
 @contextmanager
@@ -16,6 +45,20 @@ def progress_for(
     what: str = "preprocess",
 ) -> Iterator[Progress]:
     """Yield a function to call with the number of frames done."""
+    with _updates(progress, frames, nbytes, what) as update:
+
+        def heeding(done: int) -> None:
+            if _interrupted.is_set():
+                raise KeyboardInterrupt
+            update(done)
+
+        yield heeding
+
+
+@contextmanager
+def _updates(
+    progress: bool | Callable[[int, int], None], frames: int, nbytes: int, what: str
+) -> Iterator[Progress]:
     if callable(progress):
         yield lambda done: progress(done, frames)
     elif not isinstance(progress, bool):

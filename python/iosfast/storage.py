@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -150,14 +151,20 @@ class MapsWriter:
 
     def abort(self) -> None:
         """Remove what was written, unless it was finished; put back what was to be replaced."""
-        with suppress(OSError):  # of a full disk, say
-            self._close()
-        shutil.rmtree(self._work, ignore_errors=True)
+        with ExitStack() as steps:  # the last is taken first; all are, whatever the others raise
+            steps.callback(_surely, self._remove_parents)
+            steps.callback(_surely, self._put_back)
+            steps.callback(_surely, lambda: shutil.rmtree(self._work, ignore_errors=True))
+            steps.callback(_surely, self._close)
+
+    def _put_back(self) -> None:
         if self._old.exists():
             if self._out.exists():
                 shutil.rmtree(self._old, ignore_errors=True)
             else:
                 self._old.rename(self._out)
+
+    def _remove_parents(self) -> None:
         for parent in reversed(self._made):
             with suppress(OSError):  # it is not empty: the maps are in it
                 parent.rmdir()
@@ -187,9 +194,9 @@ class MapsWriter:
         return int(np.prod(self._shape(name), dtype=np.int64)) * _STACKS[name][0]().itemsize
 
     def _open(self) -> None:
-        from PIL import Image
-
         if self._mask is not None:
+            from PIL import Image
+
             Image.fromarray(self._mask.astype(np.uint8) * 255).save(self._work / "mask.png")
         if self._layout == "published":
             for name in _STACKS:
@@ -231,6 +238,16 @@ class MapsWriter:
                 errors.append(error)
         if errors:
             raise errors[0]
+
+
+def _surely(step: Callable[[], None]) -> None:
+    """Take a step of tidying up; Ctrl-C meanwhile comes after it, and errors do not matter."""
+    with suppress(OSError):
+        try:
+            step()
+        except KeyboardInterrupt:
+            step()
+            raise
 
 
 def check_place(out: Path, overwrite: bool) -> None:
@@ -366,7 +383,9 @@ def _mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray
         offset, found = series.dataoffset, np.dtype(series.dtype)
         order = tif.byteorder
     sizes, expected = ([n for n in s if n > 1] for s in (series.shape, shape))
-    if offset is None or order != "<" or found != dtype or sizes != expected:
+    if order != "<":
+        raise ReadError("is big-endian, as another program wrote it; make the maps anew", path)
+    if offset is None or found != dtype or sizes != expected:
         raise ReadError(f"is {series.shape} {found}, not {shape} {dtype} in one piece", path)
     if path.stat().st_size < offset + nbytes:
         raise ReadError("is cut", path)
@@ -411,8 +430,9 @@ def _write_image(path: Path, image: NDArray[Any], info: Info) -> None:
     options: dict[str, Any] = {}
     if info.pixel_size_mm is not None:
         options = {"resolution": (10 / info.pixel_size_mm,) * 2, "resolutionunit": "CENTIMETER"}
+    buffer = io.BytesIO()  # so that a full disk is told as such
     tifffile.imwrite(
-        path,
+        buffer,
         image,
         byteorder="<",
         photometric="rgb" if image.ndim == 3 else "minisblack",
@@ -420,6 +440,7 @@ def _write_image(path: Path, image: NDArray[Any], info: Info) -> None:
         software=f"iosfast {__version__}",
         **options,
     )
+    path.write_bytes(buffer.getbuffer())
 
 
 def _description(info: Info, layout: Layout, *, mask: bool) -> dict[str, Any]:

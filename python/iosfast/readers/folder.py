@@ -23,7 +23,9 @@ from .tiff_parsing import (
     LAYOUT_TAGS,
     DirectoryFormat,
     check_frame,
+    directory_of,
     frame_shape,
+    inverted_note,
     is_cut_early,
     is_plain,
     kind_of,
@@ -106,6 +108,9 @@ def open_frames(
         files = _packed_files(paths, first)
         if first.offset is not None:
             notes = (*notes, f"{source}: pixels are stored in several ways, which reads slowly")
+    if first.remark:
+        warn(note := f"{source}: {first.remark}")
+        notes = (*notes, note)
     whole = files.offsets >= 0
     if not whole.all():
         cut = int(np.argmin(whole))
@@ -257,6 +262,8 @@ class _Frame(NamedTuple):
         What else must agree between frames.
     kind : str
         What it holds, for messages.
+    remark : str
+        What is unusual.
     header : list of tuple
         (offset, bytes, mask) that another file must hold for its pixels to lie in the same place.
     """
@@ -267,17 +274,15 @@ class _Frame(NamedTuple):
     meaning: object
     kind: str
     start_s: float | None
+    remark: str
     header: list[tuple[int, bytes, bytes]]
 
     @classmethod
     def of(cls, path: Path, number: int) -> Self | None:
         """Parse a file, frame `number` of all; None if it is cut."""
-        try:
-            if is_cut_early(path):
-                return None
-            size = path.stat().st_size
-        except OSError as error:
-            raise ReadError(f"cannot be read: {error.strerror}", path, number) from error
+        if is_cut_early(path, number):
+            return None
+        size = path.stat().st_size
         with opened(path, number) as tif:
             page = tif.pages.first
             check_frame(path, page)
@@ -293,6 +298,7 @@ class _Frame(NamedTuple):
                 page.photometric,
                 kind_of(page),
                 page_seconds(page),
+                inverted_note(page),
                 _header(tif, page) if plain else [],
             )
 
@@ -355,7 +361,7 @@ def _header(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> list[tuple[int, 
         return offset, file.read(length), mask or b"\xff" * length
 
     form = DirectoryFormat.of(tif)
-    mask = form.mask(page)
+    mask = form.mask(page, directory_of(tif, page).tags)
     parts = [part(0, 16 if form.big else 8), part(page.offset, mask.size, mask.tobytes())]
     for code in LAYOUT_TAGS:  # such as strip offsets that lie outside of the directory
         tag = page.tags.get(code)

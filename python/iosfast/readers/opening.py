@@ -68,32 +68,31 @@ def open_recording(
             raise ValueError("shape, dtype and offset are for raw files")
         return source if isinstance(source, Recording) else ArrayRecording(source)
     if isinstance(source, str | PathLike):
-        path = Path(source)
-        if path.is_dir():
-            if raw_options:
-                raise ValueError(f"shape, dtype and offset are for raw files; {path} is a folder")
-            return _open_folder(path, allow_truncated)
-        return _open_file(path, shape, dtype, offset, allow_truncated)
+        return _open_path(Path(source), shape, dtype, offset, allow_truncated)
     if isinstance(source, Sequence) and all(isinstance(p, str | PathLike) for p in source):
         paths = [Path(p) for p in source]
         if not paths:
             raise ValueError("source is an empty list")
         if not raw_options and len(paths) > 1 and all(_looks_like_tiff(p) for p in paths):
             return _open_tiffs(paths, None, allow_truncated, ())
-        return _joined([_open_file(p, shape, dtype, offset, allow_truncated) for p in paths])
+        return _joined([_open_path(p, shape, dtype, offset, allow_truncated) for p in paths])
     raise TypeError(
         "source must be a path, a list of paths, an array (T, Y, X) or a Recording, "
         f"not {type(source).__name__}"
     )
 
 
-def _open_file(
+def _open_path(
     path: Path,
     shape: tuple[int, ...] | None,
     dtype: DTypeLike | None,
     offset: int,
     allow_truncated: bool,
 ) -> Recording:
+    if path.is_dir():
+        if shape is not None:
+            raise ValueError(f"shape, dtype and offset are for raw files; {path} is a folder")
+        return _open_folder(path, allow_truncated)
     magic = _magic(path)
     if shape is not None:
         if offset == 0 and magic.startswith((*_TIFF_MAGIC, _NPY_MAGIC)):
@@ -150,7 +149,7 @@ def _joined(
 
 
 def _looks_like_tiff(path: Path) -> bool:
-    return path.suffix.lower() in folder.TIFF_SUFFIXES
+    return not path.is_dir() and path.suffix.lower() in folder.TIFF_SUFFIXES
 
 
 def _magic(path: Path) -> bytes:

@@ -28,6 +28,7 @@ from .tiff_parsing import (
     check_frame,
     directory_of,
     frame_shape,
+    inverted_note,
     is_cut_early,
     is_plain,
     opened,
@@ -76,8 +77,9 @@ def open_tiff(path: Path, allow_truncated: bool = False, *, own_pages: bool = Fa
             state = _whole_runs(path, size, found, first, said)
         else:
             state = _decodable(path, size, tif, said)
-        if directory_of(tif, first).values_end > size and not state.remark:
+        if not state.remark and directory_of(tif, first).values_end > size:
             state.remark = "the description of the recording is cut off"
+        state.remark = state.remark or inverted_note(first)
     notes = state.notes(path, allow_truncated)
     planes = state.whole if ome is None or own_pages else math.prod(ome.sizes.values())
     if planes != state.whole and not notes:
@@ -271,7 +273,7 @@ def _whole_runs(path: Path, size: int, found: Found, first: tifffile.TiffPage, s
         room = size - run.offset - frame_bytes
         fit = 0 if room < 0 else min(run.frames, room // max(run.stride, 1) + 1)
         if fit:
-            kept.append(run._replace(frames=fit, stride=run.stride if fit > 1 else 0))
+            kept.append(run._replace(frames=fit))
         if fit < run.frames:
             break
     count = sum(run.frames for run in kept)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 import tifffile
@@ -58,7 +58,7 @@ def opened(path: Path, frame: int | None = None) -> Iterator[tifffile.TiffFile]:
                 raise ReadError("holds no image", path, frame)
             yield tif
     except ReadError as error:
-        if error.frame is not None or frame is None:
+        if error.path is not None and (error.frame is not None or frame is None):
             raise
         raise ReadError(str(error).removeprefix(f"{error.path}: "), path, frame) from error
     except OSError as error:
@@ -72,6 +72,8 @@ class Directory(NamedTuple):
 
     Attributes
     ----------
+    tags : int
+        Number of tags, also of those that cannot be parsed.
     following : int
         Offset of the next directory; 0 after the last.
     values_end, layout_end : int
@@ -79,6 +81,7 @@ class Directory(NamedTuple):
         that are needed to find the pixels; 0 if there is none.
     """
 
+    tags: int
     following: int
     values_end: int
     layout_end: int
@@ -134,11 +137,11 @@ class DirectoryFormat:
         outside = sizes > self.pointer.itemsize
         ends = np.where(outside, entries["value"].astype(np.int64) + sizes, 0)
         layout = ends[np.isin(entries["code"], list(LAYOUT_TAGS))]
-        return Directory(following, int(ends.max(initial=0)), int(layout.max(initial=0)))
+        return Directory(tags, following, int(ends.max(initial=0)), int(layout.max(initial=0)))
 
-    def mask(self, page: tifffile.TiffPage) -> NDArray[np.uint8]:
+    def mask(self, page: tifffile.TiffPage, tags: int) -> NDArray[np.uint8]:
         """Bytes of a page's directory that decide where its pixels lie: 255 there, else 0."""
-        mask = np.zeros(self.size(len(page.tags)), np.uint8)
+        mask = np.zeros(self.size(tags), np.uint8)
         mask[: self.tag_count.itemsize] = 255
         for tag in page.tags:
             at = tag.offset - page.offset
@@ -148,26 +151,34 @@ class DirectoryFormat:
         return mask
 
 
-def is_cut_early(path: Path) -> bool:
+def is_cut_early(path: Path, frame: int | None = None) -> bool:
     """Tell whether a TIFF file ends before it tells where the first pixels are."""
-    size = os.path.getsize(path)
-    with path.open("rb") as file:
-        head = file.read(16)
-        if len(head) < 8:
-            return any(head.startswith(magic[: len(head)]) for magic in MAGIC)
-        if not head.startswith(MAGIC):
-            return False
-        form = DirectoryFormat("<" if head[:1] == b"I" else ">", head[:4] in MAGIC[2:])
-        if form.big and len(head) < 16:
-            return True
-        first = int(np.frombuffer(head, form.pointer, 1, 8 if form.big else 4)[0])
-        if first >= size:
-            return True
-        try:
-            directory = form.read(file, first)
-        except ReadError:
-            return False
-        return directory is None or directory.layout_end > size
+    try:
+        size = os.path.getsize(path)
+        with path.open("rb") as file:
+            return _ends_early(file, size)
+    except OSError as error:
+        reason = "does not exist" if not os.path.lexists(path) else f"{error.strerror}"
+        raise ReadError(reason, path, frame) from None
+
+
+def _ends_early(file: BinaryIO, size: int) -> bool:
+    head = file.read(16)
+    if len(head) < 8:
+        return any(head.startswith(magic[: len(head)]) for magic in MAGIC)
+    if not head.startswith(MAGIC):
+        return False
+    form = DirectoryFormat("<" if head[:1] == b"I" else ">", head[:4] in MAGIC[2:])
+    if form.big and len(head) < 16:
+        return True
+    first = int(np.frombuffer(head, form.pointer, 1, 8 if form.big else 4)[0])
+    if first >= size:
+        return True
+    try:
+        directory = form.read(file, first)
+    except ReadError:
+        return False
+    return directory is None or directory.layout_end > size
 
 
 def directory_of(tif: tifffile.TiffFile, page: Any) -> Directory:
@@ -208,11 +219,18 @@ def check_frame(path: Path, page: tifffile.TiffPage) -> None:
         )
 
 
+def inverted_note(page: tifffile.TiffPage) -> str:
+    """Tell of a page that says that 0 is white, as some cameras' programs do without meaning it."""
+    if page.photometric != _INVERTED:
+        return ""
+    return "the file says that 0 is white; pixels are used as they are stored"
+
+
 def has_pixels(page: tifffile.TiffPage) -> bool:
     """Tell whether every strip or tile of a page is somewhere."""
     return (
         len(page.dataoffsets) == len(page.databytecounts) > 0
-        and min(page.dataoffsets) >= 8
+        and 8 <= min(page.dataoffsets) <= max(page.dataoffsets) < 2**63
         and min(page.databytecounts) > 0
     )
 

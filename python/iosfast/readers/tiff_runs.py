@@ -56,8 +56,6 @@ class _Template(NamedTuple):
     offset_at: int
     offset_type: np.dtype[Any]
     strips: int
-    counts_at: int
-    counts: bytes  # of bytes per strip, where they do not fit into the directory
     relative: NDArray[np.int64]  # offsets of strips, from the first on
 
     @classmethod
@@ -65,29 +63,23 @@ class _Template(NamedTuple):
         """Return the template of a page; None if its directory is an unusual one."""
         form = DirectoryFormat.of(tif)
         offsets = next((tag for c in _OFFSETS if (tag := page.tags.get(c)) is not None), None)
-        counts = next((tag for c in _COUNTS if (tag := page.tags.get(c)) is not None), None)
-        if offsets is None or counts is None or offsets.dtype not in _OFFSET_TYPES:
+        if offsets is None or offsets.dtype not in _OFFSET_TYPES:
             return None
         strips, field = len(page.dataoffsets), form.pointer.itemsize
         kind = np.dtype(form.order + _OFFSET_TYPES[offsets.dtype])
         if offsets.count != strips or (strips > 1 and strips * kind.itemsize <= field):
             return None
-        mask = form.mask(page)
-        end = form.tag.itemsize
-        offset_at = offsets.offset - page.offset + end - field
-        counts_at = counts.offset - page.offset + end - field
-        mask[offset_at : offset_at + field] = 0
+        mask = form.mask(page, directory_of(tif, page).tags)
+        for tag in page.tags:
+            value_at = tag.offset - page.offset + form.tag.itemsize - field
+            if tag is offsets or (tag.code in _COUNTS and tag.valuebytecount > field):
+                mask[value_at : value_at + field] = 0
         mask[-field:] = 0
-        file = tif.filehandle
-        outside = b""
-        if counts.valuebytecount > field:
-            mask[counts_at : counts_at + field] = 0
-            file.seek(counts.valueoffset)
-            outside = file.read(counts.valuebytecount)
-        file.seek(page.offset)
-        masked = np.frombuffer(file.read(mask.size), np.uint8) & mask
+        tif.filehandle.seek(page.offset)
+        masked = np.frombuffer(tif.filehandle.read(mask.size), np.uint8) & mask
+        offset_at = offsets.offset - page.offset + form.tag.itemsize - field
         relative = np.array(page.dataoffsets, np.int64) - page.dataoffsets[0]
-        return cls(mask, masked, offset_at, kind, strips, counts_at, outside, relative)
+        return cls(mask, masked, offset_at, kind, strips, relative)
 
 
 class _Walk:
@@ -172,10 +164,6 @@ class _Walk:
         if len(raw) < template.strips * template.offset_type.itemsize:
             return None
         offsets = np.frombuffer(raw, template.offset_type).astype(np.int64)
-        if template.counts:
-            self._file.seek(int(_field(record, template.counts_at, pointer)[0]))
-            if self._file.read(len(template.counts)) != template.counts:
-                return None
         same = offsets[0] >= 8 and np.array_equal(offsets - offsets[0], template.relative)
         return int(offsets[0]) if same else None
 
