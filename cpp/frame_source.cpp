@@ -153,24 +153,10 @@ FileFacts File::facts(const std::string& path) const {
 
 #endif
 
-class MemoryCursor final : public FrameCursor {
-  public:
-    MemoryCursor(const std::byte* data, std::size_t frame_bytes)
-        : data_(data), frame_bytes_(frame_bytes) {}
-    const std::byte* fetch(std::size_t frame, std::size_t offset, std::size_t /*bytes*/,
-                           std::byte* /*scratch*/) override {
-        return data_ + frame * frame_bytes_ + offset;
-    }
-
-  private:
-    const std::byte* data_;
-    std::size_t frame_bytes_;
-};
-
 }  // namespace
 
 std::unique_ptr<FrameCursor> MemoryFrames::cursor() const {
-    return std::make_unique<MemoryCursor>(data_, frame_bytes());
+    return std::make_unique<PointerCursor>(data_, frame_bytes());
 }
 
 // Descriptors shared by all cursors, so that the system sees one sequential reader and reads ahead.

@@ -43,6 +43,20 @@ class FrameCursor {
                                    std::byte* scratch) = 0;
 };
 
+// Of frames that lie in memory at a constant stride (bytes).
+class PointerCursor final : public FrameCursor {
+  public:
+    PointerCursor(const std::byte* pixels, std::size_t stride) : pixels_(pixels), stride_(stride) {}
+    const std::byte* fetch(std::size_t frame, std::size_t offset, std::size_t /*bytes*/,
+                           std::byte* /*scratch*/) override {
+        return pixels_ + frame * stride_ + offset;
+    }
+
+  private:
+    const std::byte* pixels_;
+    std::size_t stride_;
+};
+
 class FrameSource {
   public:
     FrameSource(std::size_t frames, std::size_t height, std::size_t width, PixelType type,

@@ -83,20 +83,6 @@ Guard* take_guard(std::uintptr_t begin, std::uintptr_t end) {
     return nullptr;
 }
 
-class PointerCursor final : public FrameCursor {
-  public:
-    PointerCursor(const std::byte* pixels, std::uint64_t stride)
-        : pixels_(pixels), stride_(stride) {}
-    const std::byte* fetch(std::size_t frame, std::size_t offset, std::size_t /*bytes*/,
-                           std::byte* /*scratch*/) override {
-        return pixels_ + frame * stride_ + offset;
-    }
-
-  private:
-    const std::byte* pixels_;
-    std::uint64_t stride_;
-};
-
 }  // namespace
 
 struct MappedFrames::Map {

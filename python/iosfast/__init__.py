@@ -12,6 +12,7 @@ except ImportError as _error:
         "pip (pip install .) instead of importing it from its source folder"
     ) from _error
 
+from . import simulate
 from .errors import IosfastWarning, ReadError, WriteError
 from .live import Preprocessor
 from .maps import Map, Maps
@@ -36,4 +37,5 @@ __all__ = [
     "open_recording",
     "preprocess",
     "read_mask",
+    "simulate",
 ]
