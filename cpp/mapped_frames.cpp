@@ -27,7 +27,7 @@ constexpr std::size_t kSampledFrames = 8;
 struct Guard {
     std::atomic<bool> taken{false};
     std::atomic<std::uintptr_t> begin{0}, end{0};
-    std::atomic<bool> broken{false};
+    std::atomic<std::uintptr_t> broken_from{UINTPTR_MAX};  // what lies before is as in the file
 };
 std::array<Guard, 64> guards;
 struct sigaction previous{};  // NOLINT: set before the handler can run
@@ -38,9 +38,11 @@ void on_sigbus(int signal, siginfo_t* info, void* context) {
     for (auto& guard : guards) {
         const std::uintptr_t begin = guard.begin, end = guard.end;
         if (at < begin || at >= end) continue;
-        guard.broken = true;
         const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
         const std::uintptr_t from = at - at % page;
+        std::uintptr_t known = guard.broken_from;
+        while (from < known && !guard.broken_from.compare_exchange_weak(known, from)) {
+        }
         // Zeros from here on: the reader goes on, and then finds that the map is broken.
         const void* zeros =
             ::mmap(reinterpret_cast<void*>(from),  // NOLINT(performance-no-int-to-ptr)
@@ -75,7 +77,7 @@ Guard* take_guard(std::uintptr_t begin, std::uintptr_t end) {
     for (auto& guard : guards) {
         bool free = false;
         if (!guard.taken.compare_exchange_strong(free, true)) continue;
-        guard.broken = false;
+        guard.broken_from = UINTPTR_MAX;
         guard.end = end;
         guard.begin = begin;
         return &guard;
@@ -178,9 +180,14 @@ void MappedFrames::release(std::size_t first, std::size_t last) const {
     const auto end_of = [&](std::size_t frame) {
         return map_->offset + frame * map_->stride + map_->frame_bytes;
     };
-    if (map_->guard->broken || end_of(last - 1) > size) {
+    const auto is_lost = [&](std::size_t frame) {
+        const auto [page, bytes] = map_->pages(frame, frame + 1);
+        const auto end = reinterpret_cast<std::uintptr_t>(page) + bytes;
+        return end_of(frame) > size || end > map_->guard->broken_from;
+    };
+    if (is_lost(last - 1)) {
         std::size_t frame = first;
-        while (frame < last - 1 && end_of(frame) <= size) ++frame;
+        while (frame < last - 1 && !is_lost(frame)) ++frame;
         const std::string what =
             end_of(frame) <= size ? "cannot be read: the system lost pages of the file"
                                   : "the file ends at byte " + std::to_string(size) +
