@@ -419,7 +419,9 @@ def test_interrupted(here, capsys, layout, before):
     out, errors = run.communicate()
     assert run.returncode == 130
     assert out == ""
-    assert errors == "iosfast: interrupted; nothing incomplete was left\n"
+    *dropped, last = errors.splitlines()
+    assert last == "iosfast: interrupted; nothing incomplete was left"
+    assert not dropped or dropped[0].startswith("Exception ignored in")  # by Python, and rarely
     assert files_in(here) == held
     shutil.rmtree("out", ignore_errors=True)
     assert sorted(os.listdir()) == ["a.tif", "slow.tif"]
