@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return FAILED
-    except (OSError, ValueError, TypeError, ImportError, MemoryError) as error:
-        print(f"iosfast: error: {_message(error)}", file=sys.stderr)
+    except (OSError, ValueError, TypeError, ImportError, MemoryError, ArithmeticError) as error:
+        print("iosfast: error:", *_message(error).splitlines(), file=sys.stderr)
         return FAILED
     return 0
 
@@ -231,7 +231,7 @@ def _preprocess(options: argparse.Namespace) -> None:
         layout=options.layout,
         overwrite=options.overwrite,
         start_time=options.start_time,
-        progress=not options.no_progress,
+        progress=not options.no_progress and sys.stderr.isatty(),
         threads=options.threads,
         **_raw_options(options),
     )

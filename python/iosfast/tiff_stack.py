@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 from numpy.typing import DTypeLike
 
@@ -54,6 +55,8 @@ def make_stack(
     if math.prod(shape) * np.dtype(dtype).itemsize > CLASSIC_TIFF_BYTES:
         options |= {"bigtiff": True, "ome": True}
         metadata |= {"TimeIncrement": step_s, "TimeIncrementUnit": "s"}
+        facts = f"{path.name} {shape} {np.dtype(dtype)} {step_s} {pixel_size_mm}"
+        metadata["UUID"] = str(uuid5(NAMESPACE_OID, facts))  # the same bytes in every run
         if pixel_size_mm is not None:
             metadata |= {f"PhysicalSize{a}": pixel_size_mm for a in "XY"}
             metadata |= {f"PhysicalSize{a}Unit": "mm" for a in "XY"}
