@@ -121,8 +121,8 @@ def jpeg(path, shape=(33, 67)):
 
 STRANGE = {
     "empty file": (lambda p: p.write_bytes(b""), "is empty"),
-    "text": (lambda p: p.write_text("this is no image\n"), "is no TIFF or .npy file"),
-    "JPEG": (jpeg, "is no TIFF or .npy file"),
+    "text": (lambda p: p.write_text("this is no image\n"), "is nothing that iosfast knows"),
+    "JPEG": (jpeg, "is nothing that iosfast knows"),
     "folder": (lambda p: p.mkdir(), "is empty"),
     "nothing": (lambda p: None, "does not exist"),
     "dangling link": (lambda p: p.symlink_to("nowhere"), "No such file"),
@@ -337,9 +337,9 @@ def test_files_that_are_no_raw_files(tmp_path):
     for name in ("a.tif", "a.npy"):
         with pytest.raises(ReadError, match="is no raw file; leave out shape"):
             open_recording(tmp_path / name, shape=(33, 67))
-    with pytest.raises(ValueError, match="for raw files"):
+    with pytest.raises(ValueError, match="shape has no meaning for frames"):
         open_recording(FRAMES, shape=(33, 67))
-    with pytest.raises(ValueError, match="is a folder"):
+    with pytest.raises(ValueError, match="which is a folder of TIFF files"):
         open_recording(tmp_path, shape=(33, 67))
 
 

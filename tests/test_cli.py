@@ -290,7 +290,7 @@ def test_info_of_what_tells_little(here, capsys):
     ("arguments", "message"),
     [
         (["info", "nothing.tif"], "nothing.tif: does not exist"),
-        (["info", "text.tif"], "text.tif: is no TIFF or .npy file"),
+        (["info", "text.tif"], "text.tif: is nothing that iosfast knows"),
         (["info", "a.tif", "--shape", "21,34"], "a.tif: is no raw file"),
         (["info", "a.tif", "--offset", "3"], "need shape"),
         (["info", "text.tif", "--shape", "0,5"], "shape must be at least 1"),

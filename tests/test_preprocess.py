@@ -427,7 +427,7 @@ ERRORS = {
     "layout": ({"layout": "folder"}, ValueError, "layout"),
     "start_time": ({"start_time": "yesterday"}, ValueError, "start_time"),
     "start_time as a number": ({"start_time": 5}, TypeError, "start_time"),
-    "shape": ({"shape": (3, 4)}, ValueError, "raw files"),
+    "shape": ({"shape": (3, 4)}, ValueError, "no meaning"),
     "argument": ({"smoothing": 3}, TypeError, "smoothing"),
     "short interval": ({"recipe": Recipe(interval_bins=6)}, *TOO_SHORT),
     "few frames": ({"frame_rate_hz": 12.0}, *TOO_SHORT),

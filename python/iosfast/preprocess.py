@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -24,8 +23,8 @@ from .maps import Info, Maps, Stacks
 from .masks import read_mask
 from .progress import Progress, progress_for
 from .readers import Recording, Source, open_recording
+from .readers.clocks import clock_seconds
 from .readers.recording import ClockName
-from .readers.tiff import clock_seconds
 from .recipe import Recipe, RecipeName
 from .storage import MapsWriter, check_place, checked_layout, load
 from .timing import Stopwatch
@@ -373,14 +372,18 @@ class _Run:
 
     def _bin_decoded(self, edges: list[int], out: NDArray[np.uint16]) -> None:
         sums = _core.BinAccumulator(self._info.shape)
-        recording = self._recording
-        step = recording.block_frames
-        for i, (begin, end) in enumerate(itertools.pairwise(edges)):
-            for at in range(begin, end, step):
-                frames = recording.read(at, min(at + step, end))
-                sums.add(_core.FrameSource.from_array(frames), 0, len(frames), self._threads)
-                self._progress(at + len(frames))
-            sums.mean(out[i])
+        at, index = edges[0], 0
+        for frames in self._recording.blocks(start=at, stop=edges[-1], threads=self._threads):
+            source, done = _core.FrameSource.from_array(frames), 0
+            while done < len(frames):
+                until = min(len(frames), edges[index + 1] - at)
+                sums.add(source, done, until, self._threads)
+                done = until
+                if at + done == edges[index + 1]:
+                    sums.mean(out[index])
+                    index += 1
+            at += len(frames)
+            self._progress(at)
 
     def _final_info(self) -> Info:
         undefined = self._stage.undefined_scales

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import entry_points
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ from ..errors import ReadError
 from . import folder, raw, tiff
 from .joined import JoinedRecording
 from .memory import ArrayRecording
+from .reader import HEAD_BYTES, Options, Reader, check_is_recording, starts_with
 from .recording import Recording
 from .tiff_parsing import MAGIC as _TIFF_MAGIC
 
 Source = str | PathLike[str] | Sequence[str | PathLike[str]] | NDArray[Any] | Recording
 
-_NPY_MAGIC = b"\x93NUMPY"
+#: The group of entry points by which other packages add readers.
+ENTRY_POINTS = "iosfast.readers"
 
 
 def open_recording(
@@ -29,9 +33,13 @@ def open_recording(
     shape: tuple[int, ...] | None = None,
     dtype: DTypeLike | None = None,
     offset: int = 0,
+    dataset: str | None = None,
     allow_truncated: bool = False,
 ) -> Recording:
     """Open a recording, whatever wrote it.
+
+    The kind of a file is told by its content; packages can add readers (see
+    `iosfast.readers.Reader`).
 
     Parameters
     ----------
@@ -45,6 +53,8 @@ def open_recording(
         For raw files; default little-endian uint16.
     offset : int
         For raw files: bytes before the first frame.
+    dataset : str, optional
+        For files that may hold several recordings: the name or path of the one to open.
     allow_truncated : bool
         If a file is cut, use its whole frames, and warn with a count of what is lost, instead of
         raising an error.
@@ -60,71 +70,104 @@ def open_recording(
     TypeError, ValueError
         If an argument does not fit.
     """
-    raw_options = (shape, dtype, offset) != (None, None, 0)
-    if shape is None and raw_options:
+    options = Options(
+        shape=shape, dtype=dtype, offset=offset, dataset=dataset, allow_truncated=allow_truncated
+    )
+    if shape is None and (dtype, offset) != (None, 0):
         raise ValueError("dtype and offset are for raw files, which need shape, too")
     if isinstance(source, Recording | np.ndarray):
-        if raw_options:
-            raise ValueError("shape, dtype and offset are for raw files")
+        if given := options.given():
+            raise ValueError(f"{', '.join(given)} has no meaning for frames that are open already")
         return source if isinstance(source, Recording) else ArrayRecording(source)
     if isinstance(source, str | PathLike):
-        return _open_path(Path(source), shape, dtype, offset, allow_truncated)
+        return _open_path(Path(source), options)
     if isinstance(source, Sequence) and all(isinstance(p, str | PathLike) for p in source):
         paths = [Path(p) for p in source]
         if not paths:
             raise ValueError("source is an empty list")
-        if not raw_options and len(paths) > 1 and all(_looks_like_tiff(p) for p in paths):
+        if not options.given() and len(paths) > 1 and all(_looks_like_tiff(p) for p in paths):
             return _open_tiffs(paths, None, allow_truncated, ())
-        return _joined([_open_path(p, shape, dtype, offset, allow_truncated) for p in paths])
+        return _joined([_open_path(p, options) for p in paths])
     raise TypeError(
         "source must be a path, a list of paths, an array (T, Y, X) or a Recording, "
         f"not {type(source).__name__}"
     )
 
 
-def _open_path(
-    path: Path,
-    shape: tuple[int, ...] | None,
-    dtype: DTypeLike | None,
-    offset: int,
-    allow_truncated: bool,
-) -> Recording:
-    if path.is_dir():
-        if shape is not None:
-            raise ValueError(f"shape, dtype and offset are for raw files; {path} is a folder")
-        return _open_folder(path, allow_truncated)
-    magic = _magic(path)
-    if shape is not None:
-        if offset == 0 and magic.startswith((*_TIFF_MAGIC, _NPY_MAGIC)):
+def _open_path(path: Path, options: Options) -> Recording:
+    is_folder = path.is_dir()
+    head = b"" if is_folder else _head(path)
+    if not is_folder and options.shape is not None:
+        if options.offset == 0 and head.startswith((*_TIFF_MAGIC, raw.NPY_MAGIC)):
             raise ReadError(
                 "is no raw file; leave out shape, or give offset to read it as one", path
             )
-        return raw.open_raw(path, shape, dtype, offset, allow_truncated)
-    if magic.startswith(_TIFF_MAGIC):
-        return tiff.open_tiff(path, allow_truncated)
-    if magic == _NPY_MAGIC:
-        return raw.open_npy(path, allow_truncated)
-    if not magic:
+        return _RAW.checked_open(path, options)
+    if not is_folder and not head:
         raise ReadError("is empty", path)
+    for reader in (*registered_readers(), *READERS):
+        if reader.recognises(path, head):
+            return check_is_recording(reader, reader.checked_open(path, options))
+    known = ", ".join(reader.name for reader in READERS)
     raise ReadError(
-        "is no TIFF or .npy file, nor another that iosfast knows; for a raw file give "
-        "shape=(Y, X) and dtype",
+        f"is nothing that iosfast knows ({known}); for a raw file give shape=(Y, X) and dtype",
         path,
     )
 
 
-def _open_folder(path: Path, allow_truncated: bool) -> Recording:
+@cache
+def registered_readers() -> tuple[Reader, ...]:
+    """Return the readers that other packages registered, by the names of their entry points.
+
+    Raises
+    ------
+    ImportError, TypeError
+        If one of them cannot be loaded; names it.
+    """
+    readers = []
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda e: e.name):
+        try:
+            reader = entry.load()
+        except Exception as error:
+            raise ImportError(
+                f"the reader {entry.name!r} ({entry.value}) cannot be loaded: {error}"
+            ) from error
+        if not isinstance(reader, Reader):
+            raise TypeError(f"the entry point {entry.name!r} ({entry.value}) names no Reader")
+        readers.append(reader)
+    return tuple(readers)
+
+
+def _is_folder(path: Path, _head: bytes) -> bool:
+    return path.is_dir()
+
+
+def _open_folder(path: Path, options: Options) -> Recording:
     if (path / "maps.json").is_file():
         raise ReadError("holds maps, not a recording; open it with iosfast.load", path)
     paths, notes = folder.list_frames(path)
-    return _open_tiffs(paths, path, allow_truncated, notes)
+    return _open_tiffs(paths, path, options.allow_truncated, notes)
+
+
+def _open_tiff(path: Path, options: Options) -> Recording:
+    return tiff.open_tiff(path, options.allow_truncated)
+
+
+_RAW = Reader("a raw file", lambda path, head: True, raw.open_raw, ("shape", "dtype", "offset"))
+
+#: Asked one after the other; a folder of any other kind is taken as one of TIFF files.
+READERS = (
+    Reader("a TIFF file", starts_with(*_TIFF_MAGIC), _open_tiff),
+    Reader("a .npy file", starts_with(raw.NPY_MAGIC), raw.open_npy),
+    Reader("a folder of TIFF files", _is_folder, _open_folder),
+)
 
 
 def _open_tiffs(
     paths: list[Path], where: Path | None, allow_truncated: bool, notes: tuple[str, ...]
 ) -> Recording:
     for number, path in enumerate(paths):
-        magic = _magic(path)
+        magic = _head(path)
         if magic and not any(m.startswith(magic[:4]) for m in _TIFF_MAGIC):
             raise ReadError("is no TIFF file, though its name says so", path, number)
         single = tiff.is_single_frame(path)
@@ -152,10 +195,10 @@ def _looks_like_tiff(path: Path) -> bool:
     return not path.is_dir() and path.suffix.lower() in folder.TIFF_SUFFIXES
 
 
-def _magic(path: Path) -> bytes:
+def _head(path: Path) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(len(_NPY_MAGIC))
+            return file.read(HEAD_BYTES)
     except OSError as error:
         reason = "does not exist" if not os.path.lexists(path) else error.strerror
         raise ReadError(f"{reason}", path) from None

@@ -8,27 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from .. import arguments
 from ..errors import ReadError
 from .pixels import PixelRecording, Run, check_pixels
+from .reader import Options
 from .recording import Recording
 from .truncation import whole_frames
 
+NPY_MAGIC = b"\x93NUMPY"
 
-def open_raw(
-    path: Path,
-    shape: tuple[int, ...],
-    dtype: DTypeLike | None,
-    offset: int,
-    allow_truncated: bool,
-) -> Recording:
-    """Open a raw file; see `open_recording` for the arguments."""
+
+def open_raw(path: Path, options: Options) -> Recording:
+    """Open a raw file; see `open_recording` for the options."""
+    dtype, allow_truncated = options.dtype, options.allow_truncated
+    shape: Any = options.shape
     if not isinstance(shape, Sequence) or len(shape) not in (2, 3):
         raise ValueError(f"shape must be (Y, X) or (T, Y, X), not {shape!r}")
     shape = tuple(arguments.integer("shape", n, 1) for n in shape)
-    offset = arguments.integer("offset", offset, 0)
+    offset = arguments.integer("offset", options.offset, 0)
     try:
         stored = np.dtype("<u2" if dtype is None else dtype)
     except TypeError as error:
@@ -76,8 +75,9 @@ def open_raw(
     )
 
 
-def open_npy(path: Path, allow_truncated: bool) -> Recording:
+def open_npy(path: Path, options: Options) -> Recording:
     """Open a ``.npy`` file of shape (T, Y, X)."""
+    allow_truncated = options.allow_truncated
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)

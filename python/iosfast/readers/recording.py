@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import abc
+import itertools
+import os
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -17,15 +21,18 @@ if TYPE_CHECKING:
 
 ClockName = Literal["mtime", "name", "datetime"]
 
-#: Bytes that one block of ``Recording.blocks`` holds at most, unless one frame is larger.
-BLOCK_BYTES = 16 << 20
+#: Bytes that one block of ``Recording.blocks`` holds at most, unless one chunk is larger, and
+#: those that all blocks hold which are read ahead at a time.
+BLOCK_BYTES, AHEAD_BYTES = 16 << 20, 256 << 20
 
 
 class Recording(abc.ABC):
     """Frames of one shape and dtype, read in any order, with what the file says of them.
 
-    Subclasses implement `_read`; those whose pixels lie uncompressed in files also give a
-    `frame_source`, through which the core reads without a copy in Python.
+    Several threads may read from one recording at once; none may while it is closed.
+
+    Subclasses implement `_read`, safe between threads; those whose pixels lie uncompressed in
+    files also give a `frame_source`, through which the core reads without a copy in Python.
 
     Parameters
     ----------
@@ -43,6 +50,9 @@ class Recording(abc.ABC):
         Whatever else the file tells; JSON-serialisable values.
     notes : tuple of str
         What a person should know of how the recording was opened (frames left out, say).
+    channels : tuple of str
+        Names of the channels (wavelengths) whose frames follow each other in turn, if the file
+        tells of several; empty if it is one sequence of frames.
     """
 
     def __init__(
@@ -56,6 +66,7 @@ class Recording(abc.ABC):
         start_s: float | None = None,
         metadata: Mapping[str, Any] | None = None,
         notes: tuple[str, ...] = (),
+        channels: tuple[str, ...] = (),
     ) -> None:
         self.source = source
         self.shape = shape
@@ -65,6 +76,7 @@ class Recording(abc.ABC):
         self.start_s = start_s
         self.metadata: Mapping[str, Any] = MappingProxyType(dict(metadata or {}))
         self.notes = notes
+        self.channels = channels
 
     @abc.abstractmethod
     def _read(self, start: int, stop: int) -> NDArray[Any]:
@@ -87,9 +99,9 @@ class Recording(abc.ABC):
         return t * y * x * self.dtype.itemsize
 
     @property
-    def block_frames(self) -> int:
-        """Frames in about 16 MiB, at least one."""
-        return max(1, BLOCK_BYTES * len(self) // max(1, self.nbytes))
+    def chunk_frames(self) -> int:
+        """Frames that are stored and decoded together; best read from a multiple of it on."""
+        return 1
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -120,14 +132,78 @@ class Recording(abc.ABC):
             )
         return self._read(start, stop)
 
-    def blocks(self, frames: int | None = None) -> Iterator[NDArray[Any]]:
-        """Read all frames in order, `frames` at a time (default: about 16 MiB)."""
-        if frames is None:
-            frames = self.block_frames
-        if frames < 1:
+    def blocks(
+        self,
+        frames: int | None = None,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        threads: int = 1,
+    ) -> Iterator[NDArray[Any]]:
+        """Read frames in order, block by block.
+
+        Parameters
+        ----------
+        frames : int, optional
+            Frames in a block, the last one excepted. By default some 16 MiB of them, in blocks
+            that end where chunks do.
+        start, stop : int
+            Half-open range of frames; `stop` None is the end.
+        threads : int
+            Blocks that are read ahead at a time; 0 is one per core, 1 reads none ahead.
+
+        Yields
+        ------
+        ndarray of the recording's dtype, shape (n, Y, X)
+
+        Raises
+        ------
+        IndexError, ValueError
+            If an argument does not fit.
+        ReadError
+            If the file cannot be read; blocks before that are right.
+        """
+        stop = len(self) if stop is None else stop
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(
+                f"frames [{start}, {stop}) asked of {self.source}, which has {len(self)}"
+            )
+        if frames is not None and frames < 1:
             raise ValueError(f"frames must be at least 1, not {frames}")
-        for start in range(0, len(self), frames):
-            yield self._read(start, min(start + frames, len(self)))
+        threads = threads or available_cores()
+        if frames is None:
+            size = self._block_frames(threads)
+            firsts = [start, *range((start // size + 1) * size, stop, size)]
+        else:
+            firsts = list(range(start, stop, frames))
+        ranges = list(itertools.pairwise([*firsts, stop])) if start < stop else []
+        # Where one chunk is large, fewer threads keep memory bounded.
+        largest = max((b - a for a, b in ranges), default=1) * self.nbytes // max(1, len(self))
+        threads = min(threads, len(ranges), AHEAD_BYTES // max(1, largest) - 1)
+        if threads <= 1:
+            return (self._read(*part) for part in ranges)
+        return self._blocks_ahead(ranges, threads)
+
+    def _block_frames(self, threads: int) -> int:
+        """Frames of a block, a multiple of `chunk_frames` if that is possible."""
+        nbytes = min(BLOCK_BYTES, AHEAD_BYTES // (threads + 1))
+        frames = max(1, nbytes * len(self) // max(1, self.nbytes))
+        chunk = self.chunk_frames
+        return frames // chunk * chunk if frames >= chunk else chunk
+
+    def _blocks_ahead(self, ranges: list[tuple[int, int]], threads: int) -> Iterator[NDArray[Any]]:
+        reading: deque[Future[NDArray[Any]]] = deque()
+        with ThreadPoolExecutor(threads, "iosfast-reader") as pool:
+            try:
+                for part in ranges:
+                    reading.append(pool.submit(self._read, *part))
+                    if len(reading) > threads:
+                        yield reading.popleft().result()
+                while reading:
+                    yield reading.popleft().result()
+            finally:
+                for future in reading:
+                    future.cancel()
 
     def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
         """Time of every frame by the files' own clock, in seconds since 1970-01-01 local.
@@ -162,3 +238,10 @@ class Recording(abc.ABC):
     def __repr__(self) -> str:
         t, y, x = self.shape
         return f"<{type(self).__name__} {self.source!r} {t} x {y} x {x} {self.dtype}>"
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

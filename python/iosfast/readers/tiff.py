@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import ReadError, warn
 from .calibration import calibration
-from .clocks import clock_seconds, page_seconds, page_times
+from .clocks import page_seconds, page_times
 from .ome import OmeImage, read_ome
 from .ome_set import ome_runs
 from .pixels import PixelRecording, Run
@@ -39,8 +39,6 @@ from .tiff_parsing import (
 )
 from .tiff_runs import Found, find_runs
 from .truncation import whole_frames
-
-__all__ = ["clock_seconds", "is_single_frame", "open_tiff"]
 
 _UIC2 = 33629  # of MetaMorph, which has one value per plane, and one directory for all
 
