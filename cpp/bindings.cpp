@@ -27,7 +27,6 @@ using namespace iosfast;
 
 namespace {
 
-using Images16 = py::array_t<std::uint16_t, py::array::c_style>;
 using Images32 = py::array_t<float, py::array::c_style>;
 using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
 using Integers = py::array_t<std::int64_t, py::array::c_style>;
@@ -100,10 +99,36 @@ Poll poll_for(const Progress& progress) {
 }
 
 PixelType pixel_type(const py::dtype& dtype) {
-    if (dtype.kind() == 'u' && dtype.itemsize() == 1) return PixelType::uint8;
-    if (dtype.kind() == 'u' && dtype.itemsize() == 2) return PixelType::uint16;
-    throw py::type_error("frames must be uint8 or uint16, not " +
-                         py::str(dtype).cast<std::string>());
+    const char kind = dtype.kind();
+    const py::ssize_t bytes = dtype.itemsize();
+    if (kind == 'u' && bytes == 1) return PixelType::uint8;
+    if (kind == 'u' && bytes == 2) return PixelType::uint16;
+    if (kind == 'u' && bytes == 4) return PixelType::uint32;
+    if (kind == 'i' && bytes == 2) return PixelType::int16;
+    if (kind == 'i' && bytes == 4) return PixelType::int32;
+    if (kind == 'f' && bytes == 4) return PixelType::float32;
+    if (kind == 'f' && bytes == 8) return PixelType::float64;
+    throw py::type_error(
+        "frames must be uint8, uint16, int16, int32, uint32, float32 or float64, not " +
+        py::str(dtype).cast<std::string>());
+}
+
+py::dtype dtype_of(PixelType type) {
+    return visit_type(type, [](auto pixel) { return py::dtype::of<decltype(pixel)>(); });
+}
+
+// Memory for means, which the core writes as what `mean` says.
+void* writable_means(py::array& out, PixelType mean) {
+    const py::dtype expected = dtype_of(mean);
+    if (!out.dtype().is(expected) && !out.dtype().equal(expected))
+        throw py::type_error("out must be " + py::str(expected).cast<std::string>() + ", not " +
+                             py::str(out.dtype()).cast<std::string>());
+    need((out.flags() & py::array::c_style) != 0, "out must be C-contiguous");
+    need(out.writeable(), "out is read-only");
+    auto* data = out.mutable_data();
+    need(reinterpret_cast<std::uintptr_t>(data) % pixel_bytes(mean) == 0,
+         "out must be aligned in memory");
+    return data;
 }
 
 bool is_swapped(const py::dtype& dtype) {
@@ -114,7 +139,7 @@ bool is_swapped(const py::dtype& dtype) {
 
 std::unique_ptr<FileFrames> file_frames(const Paths& paths, const Integers& segments,
                                         std::pair<std::size_t, std::size_t> shape,
-                                        const py::dtype& dtype) {
+                                        const py::dtype& dtype, std::size_t row_bytes) {
     need(segments.ndim() == 2 && segments.shape(1) == 4,
          "segments must have shape (n, 4), not " + shape_of(segments));
     std::vector<Segment> list;
@@ -130,7 +155,7 @@ std::unique_ptr<FileFrames> file_frames(const Paths& paths, const Integers& segm
     }
     const PixelType type = pixel_type(dtype);
     return std::make_unique<FileFrames>(to_core(paths), std::move(list), shape.first, shape.second,
-                                        type, is_swapped(dtype));
+                                        type, is_swapped(dtype), row_bytes);
 }
 
 std::unique_ptr<MemoryFrames> memory_frames(const py::array& frames) {
@@ -140,8 +165,6 @@ std::unique_ptr<MemoryFrames> memory_frames(const py::array& frames) {
         throw py::type_error("frames must have the native byte order, not " +
                              py::str(frames.dtype()).cast<std::string>());
     need((frames.flags() & py::array::c_style) != 0, "frames must be C-contiguous");
-    if (type == PixelType::uint16)
-        aligned(static_cast<const std::uint16_t*>(frames.data()), "frames");
     return std::make_unique<MemoryFrames>(
         static_cast<const std::byte*>(frames.data()), static_cast<std::size_t>(frames.shape(0)),
         static_cast<std::size_t>(frames.shape(1)), static_cast<std::size_t>(frames.shape(2)), type);
@@ -149,9 +172,7 @@ std::unique_ptr<MemoryFrames> memory_frames(const py::array& frames) {
 
 py::array read_frames(const FrameSource& source, std::size_t start, std::size_t stop) {
     need(start <= stop && stop <= source.frames, "frames outside of the source");
-    const py::dtype dtype = source.type == PixelType::uint8 ? py::dtype::of<std::uint8_t>()
-                                                            : py::dtype::of<std::uint16_t>();
-    py::array out(dtype,
+    py::array out(dtype_of(source.type),
                   std::vector<py::ssize_t>{signed_size(stop - start), signed_size(source.height),
                                            signed_size(source.width)});
     auto* to = static_cast<std::byte*>(out.mutable_data());
@@ -164,12 +185,15 @@ void bind_sources(py::module_& m) {
     py::class_<FrameSource, std::shared_ptr<FrameSource>>(
         m, "FrameSource", "Frames in files or in memory, fetched by the core without Python.")
         .def(py::init([](const Paths& paths, const Integers& segments,
-                         std::pair<std::size_t, std::size_t> shape, const py::dtype& dtype) {
-                 return std::shared_ptr<FrameSource>(file_frames(paths, segments, shape, dtype));
+                         std::pair<std::size_t, std::size_t> shape, const py::dtype& dtype,
+                         std::size_t row_bytes) {
+                 return std::shared_ptr<FrameSource>(
+                     file_frames(paths, segments, shape, dtype, row_bytes));
              }),
-             "paths"_a, "segments"_a.noconvert(), "shape"_a, "dtype"_a,
+             "paths"_a, "segments"_a.noconvert(), "shape"_a, "dtype"_a, "row_bytes"_a = 0,
              "Frames in files. `segments` is int64 (n, 4): index of the path, offset of the first\n"
-             "frame, bytes from frame to frame, number of frames. `shape` is (Y, X).")
+             "frame, bytes from frame to frame, number of frames. `shape` is (Y, X). `row_bytes`\n"
+             "is the distance of rows that are padded, else 0.")
         .def_static(
             "from_array",
             [](const py::object& frames) {
@@ -179,7 +203,7 @@ void bind_sources(py::module_& m) {
                 return std::shared_ptr<FrameSource>(memory_frames(frames));
             },
             "frames"_a, py::keep_alive<0, 1>(),
-            "Frames of a C-contiguous uint8 or uint16 array (T, Y, X), which is not copied.")
+            "Frames of a C-contiguous array (T, Y, X), which is not copied.")
         .def_readonly("frames", &FrameSource::frames)
         .def_property_readonly(
             "shape",
@@ -251,14 +275,19 @@ void bind_sources(py::module_& m) {
 void bind_binning(py::module_& m) {
     m.attr("MAX_FRAMES_PER_BIN") = kMaxFramesPerBin;
     m.def(
+        "mean_dtype", [](const py::dtype& dtype) { return dtype_of(mean_type(pixel_type(dtype))); },
+        "dtype"_a,
+        "What the mean of frames is kept in: uint16 for uint8 and uint16, float32 for int16 and\n"
+        "float32, float64 for 32-bit integers and float64.");
+    m.def(
         "bin_frames",
-        [](const FrameSource& source, const Integers& edges, Images16 out, unsigned threads,
+        [](const FrameSource& source, const Integers& edges, py::array out, unsigned threads,
            const Progress& progress) {
             need(edges.ndim() == 1 && edges.size() >= 2,
                  "edges must hold at least two entries, not shape " + shape_of(edges));
             need_shape(out, "out",
                        {edges.size() - 1, signed_size(source.height), signed_size(source.width)});
-            auto* to = writable(out, "out");
+            void* to = writable_means(out, mean_type(source.type));
             const std::span<const std::int64_t> range(aligned(edges.data(), "edges"),
                                                       static_cast<std::size_t>(edges.size()));
             const Poll poll = poll_for(progress);
@@ -267,16 +296,17 @@ void bind_binning(py::module_& m) {
         },
         "source"_a, "edges"_a.noconvert(), "out"_a.noconvert(), "threads"_a = 0,
         "progress"_a = py::none(),
-        "Write the rounded mean of frames [edges[b], edges[b + 1]) to out[b].\n\n"
-        "edges is int64 (B + 1,), increasing; out is uint16 (B, Y, X).");
+        "Write the mean of frames [edges[b], edges[b + 1]) to out[b].\n\n"
+        "edges is int64 (B + 1,), increasing; out is (B, Y, X) of `mean_dtype`, rounded to whole\n"
+        "numbers if that is uint16.");
 
-    py::class_<BinAccumulator>(m, "BinAccumulator",
-                               "Rounded mean of frames that arrive a few at a time.")
-        .def(py::init([](std::pair<std::size_t, std::size_t> shape) {
+    py::class_<BinAccumulator>(m, "BinAccumulator", "Mean of frames that arrive a few at a time.")
+        .def(py::init([](std::pair<std::size_t, std::size_t> shape, const py::dtype& dtype) {
                  need(shape.first > 0 && shape.second > 0, "shape must be at least (1, 1)");
-                 return std::make_unique<BinAccumulator>(shape.first, shape.second);
+                 return std::make_unique<BinAccumulator>(shape.first, shape.second,
+                                                         mean_type(pixel_type(dtype)));
              }),
-             "shape"_a)
+             "shape"_a, "dtype"_a, "For frames of this dtype, or of another with the same mean.")
         .def_property_readonly("frames", &BinAccumulator::frames, "Frames since the last mean.")
         .def(
             "add",
@@ -289,13 +319,35 @@ void bind_binning(py::module_& m) {
             "Add frames [start, stop) of the source.")
         .def(
             "mean",
-            [](BinAccumulator& self, Images16 out) {
+            [](BinAccumulator& self, py::array out) {
                 need_shape(out, "out", {signed_size(self.height), signed_size(self.width)});
-                auto* to = writable(out, "out");
+                void* to = writable_means(out, self.mean_type);
                 const py::gil_scoped_release release;
                 self.mean(to);
             },
-            "out"_a.noconvert(), "Write the rounded mean to out, uint16 (Y, X), and start anew.");
+            "out"_a.noconvert(), "Write the mean to out, (Y, X) of `mean_dtype`, and start anew.");
+}
+
+template <class T>
+void bind_box_mean(py::module_& m) {
+    m.def(
+        "box_mean",
+        [](const py::array_t<T, py::array::c_style>& images, std::size_t size, Border border,
+           bool rounded, Images32 out, unsigned threads) {
+            need_stack(images, "images");
+            need_shape(out, "out", {images.shape(0), images.shape(1), images.shape(2)});
+            const T* from = aligned(images.data(), "images");
+            float* to = writable(out, "out");
+            const auto n = static_cast<std::size_t>(images.shape(0));
+            const auto h = static_cast<std::size_t>(images.shape(1));
+            const auto w = static_cast<std::size_t>(images.shape(2));
+            const py::gil_scoped_release release;
+            box_mean(from, n, h, w, size, border, rounded, to, threads);
+        },
+        "images"_a.noconvert(), "size"_a, "border"_a, "rounded"_a, "out"_a.noconvert(),
+        "threads"_a = 0,
+        "Write the mean over a size x size box of every image, uint16, float32 or float64\n"
+        "(N, Y, X), to out, float32 (N, Y, X).");
 }
 
 void bind_change(py::module_& m) {
@@ -308,24 +360,9 @@ void bind_change(py::module_& m) {
         .value("difference", Change::difference)
         .value("dff", Change::dff);
 
-    m.def(
-        "box_mean",
-        [](const Images16& images, std::size_t size, Border border, bool rounded, Images32 out,
-           unsigned threads) {
-            need_stack(images, "images");
-            need_shape(out, "out", {images.shape(0), images.shape(1), images.shape(2)});
-            const std::uint16_t* from = aligned(images.data(), "images");
-            float* to = writable(out, "out");
-            const auto n = static_cast<std::size_t>(images.shape(0));
-            const auto h = static_cast<std::size_t>(images.shape(1));
-            const auto w = static_cast<std::size_t>(images.shape(2));
-            const py::gil_scoped_release release;
-            box_mean(from, n, h, w, size, border, rounded, to, threads);
-        },
-        "images"_a.noconvert(), "size"_a, "border"_a, "rounded"_a, "out"_a.noconvert(),
-        "threads"_a = 0,
-        "Write the mean over a size x size box of every image, uint16 (N, Y, X), to out,\n"
-        "float32 (N, Y, X).");
+    bind_box_mean<std::uint16_t>(m);
+    bind_box_mean<float>(m);
+    bind_box_mean<double>(m);
 
     m.def(
         "change_maps",

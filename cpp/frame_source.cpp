@@ -155,6 +155,32 @@ FileFacts File::facts(const std::string& path) const {
 
 }  // namespace
 
+void swap_bytes(const std::byte* in, std::byte* out, std::size_t n, std::size_t pixel_bytes) {
+    const auto swap = [&](auto whole, auto turned) {
+        using Whole = decltype(whole);
+        for (std::size_t i = 0; i < n; ++i) {
+            const Whole value = turned(load<Whole>(in, i));
+            std::memcpy(out + i * sizeof(Whole), &value, sizeof(Whole));
+        }
+    };
+    const auto turned2 = [](std::uint16_t v) {
+        return static_cast<std::uint16_t>((v << 8U) | (v >> 8U));
+    };
+    const auto turned4 = [](std::uint32_t v) {
+        return (v << 24U) | ((v & 0xFF00U) << 8U) | ((v >> 8U) & 0xFF00U) | (v >> 24U);
+    };
+    const auto turned8 = [&](std::uint64_t v) {
+        const auto low = static_cast<std::uint32_t>(v), high = static_cast<std::uint32_t>(v >> 32U);
+        return (std::uint64_t{turned4(low)} << 32U) | turned4(high);
+    };
+    if (pixel_bytes == 2)
+        swap(std::uint16_t{}, turned2);
+    else if (pixel_bytes == 4)
+        swap(std::uint32_t{}, turned4);
+    else if (pixel_bytes == 8)
+        swap(std::uint64_t{}, turned8);
+}
+
 std::unique_ptr<FrameCursor> MemoryFrames::cursor() const {
     return std::make_unique<PointerCursor>(data_, frame_bytes());
 }
@@ -180,19 +206,37 @@ class FileCursor final : public FrameCursor {
             end_ = begin_ + segment_->frames;
             open(frame);
         }
-        const std::string& path = source_.paths_[segment_->file];
-        const std::uint64_t at = segment_->offset + (frame - begin_) * segment_->stride + offset;
+        const std::uint64_t at = segment_->offset + (frame - begin_) * segment_->stride;
         const auto number = static_cast<std::int64_t>(frame);
-        const std::size_t got = file_->read(at, bytes, scratch, path, number);
-        if (got < bytes) {
-            throw ReadFailure("the file ends at byte " + std::to_string(at + got) +
-                                  ", within this frame; it has become shorter since it was opened",
-                              path, number);
+        if (source_.row_bytes_ == 0) {
+            read(at + offset, bytes, scratch, number);
+            return scratch;
+        }
+        // Everything from the first to the last pixel, and then the rows out of it.
+        const std::size_t row = source_.width * pixel_bytes(source_.type);
+        const auto stored = [&](std::size_t i) { return i / row * source_.row_bytes_ + i % row; };
+        const std::size_t begin = stored(offset), end = stored(offset + bytes - 1) + 1;
+        padded_.resize(end - begin);
+        read(at + begin, end - begin, padded_.data(), number);
+        for (std::size_t i = offset; i < offset + bytes;) {
+            const std::size_t n = std::min(row - i % row, offset + bytes - i);
+            std::memcpy(scratch + (i - offset), padded_.data() + (stored(i) - begin), n);
+            i += n;
         }
         return scratch;
     }
 
   private:
+    void read(std::uint64_t at, std::size_t bytes, std::byte* out, std::int64_t number) const {
+        const std::string& path = source_.paths_[segment_->file];
+        const std::size_t got = file_->read(at, bytes, out, path, number);
+        if (got < bytes) {
+            throw ReadFailure("the file ends at byte " + std::to_string(at + got) +
+                                  ", within this frame; it has become shorter since it was opened",
+                              path, number);
+        }
+    }
+
     void open(std::size_t frame) {
         const std::size_t index = segment_->file;
         try {
@@ -215,11 +259,13 @@ class FileCursor final : public FrameCursor {
     const Segment* segment_ = nullptr;
     std::size_t begin_ = 0, end_ = 0;  // frames of the segment
     std::unique_ptr<File> own_;
+    std::vector<std::byte> padded_;
     const File* file_ = nullptr;
 };
 
 FileFrames::FileFrames(std::vector<std::string> paths, std::vector<Segment> segments,
-                       std::size_t height, std::size_t width, PixelType type, bool swapped)
+                       std::size_t height, std::size_t width, PixelType type, bool swapped,
+                       std::size_t row_bytes)
     : FrameSource(
           [&] {
               std::size_t total = 0;
@@ -229,12 +275,16 @@ FileFrames::FileFrames(std::vector<std::string> paths, std::vector<Segment> segm
           height, width, type, swapped),
       paths_(std::move(paths)),
       segments_(std::move(segments)),
+      row_bytes_(row_bytes == width * pixel_bytes(type) ? 0 : row_bytes),
       files_(std::make_unique<Files>()) {
     if (height == 0 || width == 0 || height > std::numeric_limits<std::uint32_t>::max() / width)
         throw std::invalid_argument("height and width must be at least 1 and fit 32 bits together");
+    constexpr std::uint64_t limit = std::numeric_limits<std::int64_t>::max();
+    if (row_bytes_ != 0 &&
+        (row_bytes_ < width * pixel_bytes(type) || row_bytes_ > limit / 4 / height))
+        throw std::invalid_argument("row_bytes must hold a row, and lead to no place out of reach");
     first_frame_.reserve(segments_.size());
     std::size_t first = 0;
-    constexpr std::uint64_t limit = std::numeric_limits<std::int64_t>::max();
     for (const auto& s : segments_) {
         const bool too_far = s.offset > limit / 2 || frame_bytes() > limit / 4 ||
                              (s.frames > 1 && s.stride > limit / 4 / s.frames);
@@ -257,7 +307,9 @@ std::unique_ptr<FrameSource> FileFrames::mapped(std::size_t first, std::size_t l
     const auto index = static_cast<std::size_t>(after - first_frame_.begin()) - 1;
     const Segment& segment = segments_[index];
     const std::size_t skipped = first - first_frame_[index];
-    if (swapped || last - first < 2 || last > first_frame_[index] + segment.frames) return nullptr;
+    if (swapped || row_bytes_ != 0 || last - first < 2 ||
+        last > first_frame_[index] + segment.frames)
+        return nullptr;
     return MappedFrames::open(paths_[segment.file], first,
                               segment.offset + skipped * segment.stride, segment.stride,
                               last - first, height, width, type);
@@ -274,10 +326,7 @@ void copy_frames(const FrameSource& source, std::size_t start, std::size_t stop,
         std::byte* to = out + (frame - start) * bytes;
         const std::byte* from = cursor->fetch(frame, 0, bytes, to);
         if (from != to) std::memcpy(to, from, bytes);
-        if (source.swapped && source.type == PixelType::uint16) {
-            auto* pixels = reinterpret_cast<std::uint16_t*>(to);
-            swap_bytes(pixels, pixels, source.pixels());
-        }
+        if (source.swapped) swap_bytes(to, to, source.pixels(), pixel_bytes(source.type));
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <stdexcept>
@@ -11,16 +12,44 @@
 
 namespace iosfast {
 
-enum class PixelType : std::uint8_t { uint8, uint16 };
+enum class PixelType : std::uint8_t { uint8, uint16, int16, int32, uint32, float32, float64 };
 
-inline void swap_bytes(const std::uint16_t* in, std::uint16_t* out, std::size_t n) {
-    for (std::size_t i = 0; i < n; ++i)
-        out[i] = static_cast<std::uint16_t>((in[i] << 8U) | (in[i] >> 8U));
+// Calls `visitor` with a value of the C++ type of these pixels.
+template <class Visitor>
+constexpr auto visit_type(PixelType type, Visitor&& visitor) {
+    switch (type) {
+        case PixelType::uint8:
+            return visitor(std::uint8_t{});
+        case PixelType::uint16:
+            return visitor(std::uint16_t{});
+        case PixelType::int16:
+            return visitor(std::int16_t{});
+        case PixelType::int32:
+            return visitor(std::int32_t{});
+        case PixelType::uint32:
+            return visitor(std::uint32_t{});
+        case PixelType::float32:
+            return visitor(float{});
+        case PixelType::float64:
+            break;
+    }
+    return visitor(double{});
 }
 
 constexpr std::size_t pixel_bytes(PixelType type) {
-    return type == PixelType::uint8 ? 1 : 2;
+    return visit_type(type, [](auto pixel) { return sizeof(pixel); });
 }
+
+// Pixels of files lie at any address: this is the only way in which they are read.
+template <class T>
+T load(const std::byte* pixels, std::size_t i) {
+    T value;
+    std::memcpy(&value, pixels + i * sizeof(T), sizeof(T));
+    return value;
+}
+
+// Turns the byte order of `n` pixels round; `in` may be `out`.
+void swap_bytes(const std::byte* in, std::byte* out, std::size_t n, std::size_t pixel_bytes);
 
 // A file that cannot be read as it was promised; becomes iosfast.ReadError in Python.
 struct ReadFailure : std::runtime_error {
@@ -113,9 +142,10 @@ struct Segment {
 // Frames in files, read with positioned reads.
 class FileFrames final : public FrameSource {
   public:
-    // Throws std::invalid_argument if the segments do not make sense.
+    // `row_bytes` is the distance from row to row in the files; 0 if the rows follow each other.
+    // Throws std::invalid_argument if the segments or rows do not make sense.
     FileFrames(std::vector<std::string> paths, std::vector<Segment> segments, std::size_t height,
-               std::size_t width, PixelType type, bool swapped);
+               std::size_t width, PixelType type, bool swapped, std::size_t row_bytes = 0);
     ~FileFrames() override;
     std::unique_ptr<FrameCursor> cursor() const override;
     bool frame_is_unit() const override;
@@ -126,6 +156,7 @@ class FileFrames final : public FrameSource {
     struct Files;
     const std::vector<std::string> paths_;
     const std::vector<Segment> segments_;
+    const std::size_t row_bytes_;           // 0 if the rows follow each other
     std::vector<std::size_t> first_frame_;  // of every segment
     std::unique_ptr<Files> files_;
 };

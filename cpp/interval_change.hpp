@@ -17,10 +17,12 @@ enum class Border : std::uint8_t {
     inside,  // the mean is over those pixels of the box that lie in the image
 };
 
-// Mean over a box of size x size pixels (size odd, at most kMaxBox) of every image, as float32;
-// with `rounded`, rounded half away from zero to whole numbers.
+// Mean over a box of size x size pixels (size odd, at most kMaxBox) of every image of uint16, float
+// or double, as float32; with `rounded`, rounded half away from zero to whole numbers. A value that
+// is no number makes the mean none of every box that it lies in, and of no other.
 // Throws std::invalid_argument for a size that is even or out of range.
-void box_mean(const std::uint16_t* images, std::size_t count, std::size_t height, std::size_t width,
+template <class T>
+void box_mean(const T* images, std::size_t count, std::size_t height, std::size_t width,
               std::size_t size, Border border, bool rounded, float* out, unsigned threads);
 
 enum class Change : std::uint8_t {

@@ -123,8 +123,7 @@ std::unique_ptr<MappedFrames> MappedFrames::open(const std::string& path, std::s
                                                  std::size_t frames, std::size_t height,
                                                  std::size_t width, PixelType type) {
     const std::size_t pixel = pixel_bytes(type);
-    if (frames == 0 || offset % pixel != 0 || stride % pixel != 0 || !install_handler())
-        return nullptr;
+    if (frames == 0 || !install_handler()) return nullptr;
     auto map = std::make_unique<Map>();
     map->path = path;
     map->page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));

@@ -15,7 +15,7 @@ namespace iosfast {
 class MappedFrames final : public FrameSource {
   public:
     // Maps `frames` frames of a file; null if this system cannot, if the file is not in the page
-    // cache (reading it is faster then), or if its pixels are not aligned.
+    // cache (reading it is faster then).
     static std::unique_ptr<MappedFrames> open(const std::string& path, std::size_t first_frame,
                                               std::uint64_t offset, std::uint64_t stride,
                                               std::size_t frames, std::size_t height,

@@ -49,9 +49,20 @@ def round_half_away(x):
 # Binning
 
 
+def mean_dtype(dtype):
+    """What holds every single pixel: counts as cameras give them are rounded, others are not."""
+    kinds = {"uint8": "u2", "uint16": "u2", "int16": "f4", "float32": "f4"}
+    return np.dtype(kinds.get(np.dtype(dtype).name, "f8"))
+
+
 def bin_mean(frames):
-    """Mean in double precision, rounded half away from zero to uint16."""
-    return round_half_away(frames.astype(np.float64).mean(axis=0)).astype(np.uint16)
+    """Mean in double precision, frame by frame; of uint8 and uint16 rounded half away from zero."""
+    total = np.zeros(frames.shape[1:])
+    for frame in frames:
+        total = total + frame.astype(np.float64)
+    mean = total / len(frames)
+    dtype = mean_dtype(frames.dtype)
+    return (round_half_away(mean) if dtype == np.uint16 else mean).astype(dtype)
 
 
 def rational(number):
@@ -122,13 +133,14 @@ def shifted(image, dy, dx):
 def box_sum(image, size):
     """Sum over a box, with zeros outside the image: down the columns, then along the rows."""
     around = range(-(size // 2), size // 2 + 1)
-    columns = sum(shifted(image.astype(np.int64), dy, 0) for dy in around)
+    wide = image.astype(np.float64 if image.dtype.kind == "f" else np.int64)
+    columns = sum(shifted(wide, dy, 0) for dy in around)
     return sum(shifted(columns, 0, dx) for dx in around)
 
 
 def box_mean(image, size, border, rounded):
     """Mean over a box, as float32: over zeros outside the image, or over what lies inside."""
-    pixels = size**2 if border == "zero" else box_sum(np.ones_like(image), size)
+    pixels = size**2 if border == "zero" else box_sum(np.ones(image.shape, int), size)
     mean = box_sum(image, size) / pixels
     return (round_half_away(mean) if rounded else mean).astype(np.float32)
 

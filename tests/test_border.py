@@ -54,7 +54,7 @@ def call(name, arguments):
     if name == "from_array":
         return _core.FrameSource.from_array(**arguments)
     if name == "mean":
-        sums = _core.BinAccumulator((Y, X))
+        sums = _core.BinAccumulator((Y, X), np.dtype("u2"))
         sums.add(_core.FrameSource.from_array(np.ones((1, Y, X), np.uint8)), 0, 1)
         return sums.mean(**arguments)
     return getattr(_core, name)(**arguments)
@@ -96,7 +96,7 @@ LAYOUTS = {
 #: What is not refused, as it is the same to the binding.
 SAME = {
     "swapped": ("colors", "mask", "rgb"),
-    "unaligned": ("colors", "mask", "rgb"),
+    "unaligned": ("frames", "colors", "mask", "rgb"),
     "columns first": ("edges",),
     "part of rows": ("edges",),
     "flat": ("edges",),
@@ -136,7 +136,9 @@ def test_dtypes(name, argument, code):
     arguments = good(name)
     fits = {arguments[argument].dtype}
     if name == "from_array":
-        fits |= {np.dtype("u1")}
+        fits |= {np.dtype(d) for d in ("u1", "i2", "i4", "u4", "f4", "f8")}
+    if name == "box_mean" and argument == "images":
+        fits |= {np.dtype("f4"), np.dtype("f8")}
     arguments[argument] = arguments[argument].astype(code)
     if np.dtype(code) in fits:
         call(name, arguments)
@@ -234,7 +236,8 @@ SCALARS = [
     ("FrameSource", "shape", (2**33, 2**33)),
     ("FrameSource", "dtype", "<u2"),
     ("FrameSource", "dtype", np.uint16),
-    *[("FrameSource", "dtype", np.dtype(d)) for d in ("i2", "u4", "f4", "?", "S2", "u1,u1", "O")],
+    *[("FrameSource", "dtype", np.dtype(d)) for d in ("i1", "u8", "f2", "?", "S2", "u1,u1", "O")],
+    *[("FrameSource", "row_bytes", value) for value in (-1, 5, 2**62, 2**70, 0.5, None, "9")],
 ]
 
 
@@ -265,7 +268,7 @@ def test_frames_outside_of_a_source(start, stop):
     with pytest.raises(ValueError, match="outside"):
         source.read(start, stop)
     with pytest.raises(ValueError, match="outside"):
-        _core.BinAccumulator((Y, X)).add(source, start, stop)
+        _core.BinAccumulator((Y, X), np.dtype("u2")).add(source, start, stop)
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 2), (0.0, 1), (None, 1), ("0", 1), (0, 2**70)])
@@ -274,18 +277,18 @@ def test_frame_numbers_are_whole_and_not_negative(start, stop):
     with pytest.raises(TypeError):
         source.read(start, stop)
     with pytest.raises(TypeError):
-        _core.BinAccumulator((Y, X)).add(source, start, stop)
+        _core.BinAccumulator((Y, X), np.dtype("u2")).add(source, start, stop)
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
 def test_an_accumulator_has_pixels(shape):
     with pytest.raises(ValueError, match="at least"):
-        _core.BinAccumulator(shape)
+        _core.BinAccumulator(shape, np.dtype("u2"))
 
 
 @pytest.mark.parametrize("shape", [(Y, X + 1), (Y - 1, X), (X, Y), (1, Y * X)])
 def test_an_accumulator_takes_frames_of_its_shape(shape):
-    sums = _core.BinAccumulator(shape)
+    sums = _core.BinAccumulator(shape, np.dtype("u2"))
     source = _core.FrameSource.from_array(good("from_array")["frames"])
     with pytest.raises(ValueError, match="another shape"):
         sums.add(source, 0, 1)

@@ -83,7 +83,7 @@ def test_the_longest_bin_is_exact_at_full_scale(less):
     exact = [(2 * s + count) // (2 * count) for s in frames.sum(axis=0, dtype=np.int64)[0].tolist()]
     source = _core.FrameSource.from_array(frames)
     assert binned(source, edges_of([count])).ravel().tolist() == exact
-    sums = _core.BinAccumulator((1, 2))
+    sums = _core.BinAccumulator((1, 2), np.dtype("u2"))
     out = np.empty((1, 2), np.uint16)
     for start in range(0, count, 20000):
         sums.add(source, start, min(start + 20000, count))
@@ -97,7 +97,7 @@ def test_one_frame_more_than_the_longest_bin_is_an_error():
     source = _core.FrameSource.from_array(np.full((count, 1, 1), 65535, np.uint16))
     with pytest.raises(ValueError, match="65538"):
         binned(source, edges_of([count]))
-    sums = _core.BinAccumulator((1, 1))
+    sums = _core.BinAccumulator((1, 1), np.dtype("u2"))
     with pytest.raises(ValueError, match="65538"):
         sums.add(source, 0, count)
     sums.add(source, 0, count - 1)
@@ -112,7 +112,7 @@ def test_one_frame_more_than_the_longest_bin_is_an_error():
 def test_the_accumulator_adds_any_pieces_and_starts_anew(shape, dtype, pieces, seed):
     frames = reference.sample((60, *shape), dtype, seed)
     source = _core.FrameSource.from_array(frames)
-    sums = _core.BinAccumulator(shape)
+    sums = _core.BinAccumulator(shape, np.dtype("u2"))
     begin = at = 0
     for count, ends in pieces:
         sums.add(source, at, at + count, threads=2)
@@ -128,7 +128,7 @@ def test_the_accumulator_adds_any_pieces_and_starts_anew(shape, dtype, pieces, s
 @pytest.mark.parametrize("threads", THREADS)
 def test_the_accumulator_cuts_large_blocks_into_parts(threads):
     frames = reference.sample((30, 301, 701), np.uint16, seed=8)  # above the 8 MiB of one thread
-    sums = _core.BinAccumulator((301, 701))
+    sums = _core.BinAccumulator((301, 701), np.dtype("u2"))
     out = np.empty((301, 701), np.uint16)
     sums.add(_core.FrameSource.from_array(frames), 1, 30, threads)
     sums.mean(out)
@@ -193,7 +193,7 @@ def test_frames_in_files(files, shape, stored, runs, gap, offset, n_files, threa
     edges = np.unique([0, middle, len(frames)]).astype(np.int64)
     expected = reference_bins(frames, edges)
     np.testing.assert_array_equal(binned(source, edges, threads), expected)
-    sums = _core.BinAccumulator(shape)
+    sums = _core.BinAccumulator(shape, np.dtype("u2"))
     out = np.empty(shape, np.uint16)
     sums.add(source, 0, len(frames), threads)
     sums.mean(out)
@@ -222,7 +222,7 @@ def test_a_file_that_became_shorter_names_itself_and_the_frame(files, n_files, t
     for work in (
         lambda: source.read(0, 8),
         lambda: binned(source, edges_of([6, 2]), threads),
-        lambda: _core.BinAccumulator((3, 5)).add(source, 0, 8, threads),
+        lambda: _core.BinAccumulator((3, 5), np.dtype("u2")).add(source, 0, 8, threads),
     ):
         with pytest.raises(ReadError, match=r"frame 6: .*shorter") as caught:
             work()

@@ -187,8 +187,8 @@ FRAMES = np.ones((5, *SHAPE), np.uint16)
         (FRAMES.tolist(), TypeError, "array"),
         (None, TypeError, "array"),
         *[
-            (FRAMES.astype(dtype), TypeError, "uint8 or uint16")
-            for dtype in ("?", "i2", "u4", "f4", "O")
+            (FRAMES.astype(dtype), TypeError, "one of uint8, uint16")
+            for dtype in ("?", "i1", "u8", "f2", "O")
         ],
         (FRAMES[:, :, :8], ValueError, r"\(n, 6, 9\), not \(5, 6, 8\)"),
         (FRAMES.transpose(0, 2, 1), ValueError, r"\(n, 6, 9\)"),

@@ -19,6 +19,7 @@ __all__: list[str] = [
     "bin_frames",
     "box_mean",
     "change_maps",
+    "mean_dtype",
     "probe_files",
     "read_records",
 ]
@@ -30,7 +31,7 @@ class FrameSource:
     @staticmethod
     def from_array(frames: typing.Any) -> FrameSource:
         """
-        Frames of a C-contiguous uint8 or uint16 array (T, Y, X), which is not copied.
+        Frames of a C-contiguous array (T, Y, X), which is not copied.
         """
     def __init__(
         self,
@@ -40,10 +41,12 @@ class FrameSource:
             typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
         ],
         dtype: numpy.dtype[typing.Any],
+        row_bytes: typing.SupportsInt | typing.SupportsIndex = 0,
     ) -> None:
         """
         Frames in files. `segments` is int64 (n, 4): index of the path, offset of the first
-        frame, bytes from frame to frame, number of frames. `shape` is (Y, X).
+        frame, bytes from frame to frame, number of frames. `shape` is (Y, X). `row_bytes`
+        is the distance of rows that are padded, else 0.
         """
     def is_mapped(
         self,
@@ -72,14 +75,18 @@ class FrameSource:
 
 class BinAccumulator:
     """
-    Rounded mean of frames that arrive a few at a time.
+    Mean of frames that arrive a few at a time.
     """
     def __init__(
         self,
         shape: tuple[
             typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex
         ],
-    ) -> None: ...
+        dtype: numpy.dtype[typing.Any],
+    ) -> None:
+        """
+        For frames of this dtype, or of another with the same mean.
+        """
     def add(
         self,
         source: FrameSource,
@@ -90,9 +97,9 @@ class BinAccumulator:
         """
         Add frames [start, stop) of the source.
         """
-    def mean(self, out: numpy.typing.NDArray[numpy.uint16]) -> None:
+    def mean(self, out: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]) -> None:
         """
-        Write the rounded mean to out, uint16 (Y, X), and start anew.
+        Write the mean to out, (Y, X) of `mean_dtype`, and start anew.
         """
     @property
     def frames(self) -> int:
@@ -176,16 +183,18 @@ class Change:
 def bin_frames(
     source: FrameSource,
     edges: numpy.typing.NDArray[numpy.int64],
-    out: numpy.typing.NDArray[numpy.uint16],
+    out: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
     threads: typing.SupportsInt | typing.SupportsIndex = 0,
     progress: collections.abc.Callable[[int], None] | None = None,
 ) -> None:
     """
-    Write the rounded mean of frames [edges[b], edges[b + 1]) to out[b].
+    Write the mean of frames [edges[b], edges[b + 1]) to out[b].
 
-    edges is int64 (B + 1,), increasing; out is uint16 (B, Y, X).
+    edges is int64 (B + 1,), increasing; out is (B, Y, X) of `mean_dtype`, rounded to whole
+    numbers if that is uint16.
     """
 
+@typing.overload
 def box_mean(
     images: numpy.typing.NDArray[numpy.uint16],
     size: typing.SupportsInt | typing.SupportsIndex,
@@ -195,8 +204,36 @@ def box_mean(
     threads: typing.SupportsInt | typing.SupportsIndex = 0,
 ) -> None:
     """
-    Write the mean over a size x size box of every image, uint16 (N, Y, X), to out,
-    float32 (N, Y, X).
+    Write the mean over a size x size box of every image, uint16, float32 or float64
+    (N, Y, X), to out, float32 (N, Y, X).
+    """
+
+@typing.overload
+def box_mean(
+    images: numpy.typing.NDArray[numpy.float32],
+    size: typing.SupportsInt | typing.SupportsIndex,
+    border: Border,
+    rounded: bool,
+    out: numpy.typing.NDArray[numpy.float32],
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> None:
+    """
+    Write the mean over a size x size box of every image, uint16, float32 or float64
+    (N, Y, X), to out, float32 (N, Y, X).
+    """
+
+@typing.overload
+def box_mean(
+    images: numpy.typing.NDArray[numpy.float64],
+    size: typing.SupportsInt | typing.SupportsIndex,
+    border: Border,
+    rounded: bool,
+    out: numpy.typing.NDArray[numpy.float32],
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> None:
+    """
+    Write the mean over a size x size box of every image, uint16, float32 or float64
+    (N, Y, X), to out, float32 (N, Y, X).
     """
 
 def change_maps(
@@ -220,6 +257,12 @@ def change_maps(
     uint8 (N, Y, X, 3), are written. range is (low, high), or None for each map's own.
     colors is uint8 (257, 3), the last for pixels outside the mask (uint8 (Y, X) or None).
     Returns uint8 (N,): 1 where a map's own scale is undefined.
+    """
+
+def mean_dtype(dtype: numpy.dtype[typing.Any]) -> numpy.dtype[typing.Any]:
+    """
+    What the mean of frames is kept in: uint16 for uint8 and uint16, float32 for int16 and
+    float32, float64 for 32-bit integers and float64.
     """
 
 def probe_files(

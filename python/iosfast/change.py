@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,23 +48,27 @@ class IntervalStage:
         batch = max(2, min(8, BATCH_BYTES // (4 * shape[0] * shape[1])))
         self._smoothed = np.empty((1 + batch, *shape), np.float32)
         self.undefined_scales: list[int] = []
+        self.incomplete_maps = 0
 
     def count(self, bins: int) -> int:
         """Maps that the next so many bins will give."""
         return map_bins(self._recipe, self._seen + bins).size - self._maps
 
     def consume(
-        self, binned: NDArray[np.uint16], change: NDArray[np.float32], rgb: NDArray[np.uint8]
+        self, binned: NDArray[Any], change: NDArray[np.float32], rgb: NDArray[np.uint8]
     ) -> None:
-        """Take the next bins, uint16 (n, Y, X), and write their maps, as many as `count` said."""
+        """Take the next bins, (n, Y, X), and write their maps, as many as `count` said."""
         first, self._seen = self._seen, self._seen + len(binned)
         recipe = self._recipe
         images = binned[-first % recipe.interval_bins :: recipe.interval_bins]
         if recipe.baseline_bins is not None:
             self._add_to_baseline(binned[: max(0, recipe.baseline_bins - first)])
+            if first < recipe.baseline_bins <= self._seen:
+                self._check_divisor(binned.dtype)
         elif first == 0 and len(images):
             size = recipe.smoothing_first_px or recipe.smoothing_px
             self._smooth(images[:1], size, self._smoothed[:1])
+            self._check_divisor(binned.dtype)
         images = images[len(images) - len(change) :]
         batch = len(self._smoothed) - 1
         for at in range(0, len(images), batch):
@@ -70,7 +76,7 @@ class IntervalStage:
             self._make_maps(images[part], change[part], rgb[part])
 
     def _make_maps(
-        self, images: NDArray[np.uint16], change: NDArray[np.float32], rgb: NDArray[np.uint8]
+        self, images: NDArray[Any], change: NDArray[np.float32], rgb: NDArray[np.uint8]
     ) -> None:
         later = self._smoothed[1 : 1 + len(images)]
         self._smooth(images, self._recipe.smoothing_px, later)
@@ -89,11 +95,28 @@ class IntervalStage:
                 self._threads,
             )
         self.undefined_scales += (self._maps + np.flatnonzero(undefined)).tolist()
+        if images.dtype.kind == "f":
+            unknown = ~np.isfinite(change).all(axis=(1, 2))
+            self.incomplete_maps += int(unknown.sum())
         self._maps += len(images)
         if not by_baseline:
             self._smoothed[0] = later[-1]
 
-    def _add_to_baseline(self, images: NDArray[np.uint16]) -> None:
+    def _check_divisor(self, dtype: np.dtype[Any]) -> None:
+        """Raise ValueError if F0 is nothing that a change can be related to."""
+        if dtype.kind != "f" or self._recipe.change == "difference":
+            return
+        inside = slice(None) if self._mask is None else self._mask.view(np.bool_)
+        share = float(np.mean(~(self._smoothed[0][inside] > 0)))
+        if share > 0.5:
+            raise ValueError(
+                f"change={self._recipe.change!r} divides by the first mean image, of which "
+                f"{100 * share:.0f} % of the pixels are not above 0: these frames hold no "
+                "brightness (was an offset subtracted, or a change computed already?); use "
+                "change='difference'"
+            )
+
+    def _add_to_baseline(self, images: NDArray[Any]) -> None:
         assert self._baseline_sum is not None
         assert self._recipe.baseline_bins is not None
         smoothed = self._smoothed[1:2]
@@ -102,7 +125,7 @@ class IntervalStage:
             self._baseline_sum += smoothed[0]
         self._smoothed[0] = self._baseline_sum / self._recipe.baseline_bins
 
-    def _smooth(self, images: NDArray[np.uint16], size: int, out: NDArray[np.float32]) -> None:
+    def _smooth(self, images: NDArray[Any], size: int, out: NDArray[np.float32]) -> None:
         with self._watch.stage("smooth"):
             rounded = self._recipe.smoothing_rounded
             contiguous = np.ascontiguousarray(images)

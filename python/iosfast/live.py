@@ -43,6 +43,8 @@ class Preprocessor:
     ----------
     notes : list of str
         What was left out or looks unusual.
+    bin_dtype : dtype
+        Of mean images: uint16, unless other frames are pushed than uint8 and uint16.
 
     Examples
     --------
@@ -66,11 +68,12 @@ class Preprocessor:
         self.recipe = Recipe.named(recipe)
         self.frame_rate_hz = arguments.positive("frame_rate_hz", frame_rate_hz)
         self.notes: list[str] = []
+        self.bin_dtype: np.dtype[Any] = np.dtype(np.uint16)
         self._threads = arguments.threads(threads)
         self._watch = Stopwatch()
         self._mask = None if mask is None else read_mask(mask, self.shape)
         self._stage = IntervalStage(self.recipe, self.shape, self._mask, self._threads, self._watch)
-        self._sums = _core.BinAccumulator(self.shape)
+        self._sums: _core.BinAccumulator | None = None
         self._clock: FrameClock | None = None
         self._frames = 0
         self._edge = 0
@@ -85,7 +88,8 @@ class Preprocessor:
 
         Parameters
         ----------
-        frames : ndarray of uint8 or uint16, shape (n, Y, X) or (Y, X)
+        frames : ndarray, shape (n, Y, X) or (Y, X)
+            uint8 or uint16; or, always the same, one of the others that `preprocess` takes.
         times_s : array_like of float, shape (n,), optional
             Times in seconds, never decreasing; either with every push or with none. Bins then
             begin at multiples of the recipe's `bin_seconds`.
@@ -112,6 +116,7 @@ class Preprocessor:
                 self._edge = self._clock.next_edge(0)
         elif self._clock.by_time != by_time:
             raise ValueError("push times_s either with every block of frames or with none")
+        self._check_dtype(block.dtype)
         if not len(block):
             return []
         if times_s is not None:
@@ -122,7 +127,7 @@ class Preprocessor:
     def flush(self) -> list[Map]:
         """End the recording: keep or drop the last bin as the recipe says; return its map."""
         was_flushed, self._flushed = self._flushed, True
-        if was_flushed or self._clock is None or self._sums.frames == 0:
+        if was_flushed or self._clock is None or self._sums is None or self._sums.frames == 0:
             return []
         whole = self._clock.is_whole(self._sums.frames, self._frames, self._bin_frames)
         if not whole:
@@ -145,8 +150,22 @@ class Preprocessor:
             return block
         return np.require(block, block.dtype.newbyteorder("="), ["C", "A"])
 
+    def _check_dtype(self, dtype: np.dtype[Any]) -> None:
+        """Make room for sums, or raise TypeError if these frames do not go with those before."""
+        bin_dtype = _core.mean_dtype(dtype)
+        if self._sums is None:
+            self._sums = _core.BinAccumulator(self.shape, dtype)
+            self.bin_dtype = bin_dtype
+            if (note := unrounded_note(dtype)) is not None:
+                self.notes.append(note)
+        elif bin_dtype != self.bin_dtype:
+            raise TypeError(
+                f"frames of {dtype} cannot follow frames whose mean images are {self.bin_dtype}"
+            )
+
     def _push_by_count(self, block: NDArray[Any]) -> list[Map]:
         assert self._clock is not None
+        assert self._sums is not None
         source = _core.FrameSource.from_array(block)
         maps: list[Map] = []
         at = 0
@@ -163,6 +182,7 @@ class Preprocessor:
 
     def _push_by_time(self, block: NDArray[Any], times: NDArray[np.float64]) -> list[Map]:
         assert self._clock is not None
+        assert self._sums is not None
         if times[0] < self._last_time_s:
             raise ValueError(
                 f"times must not decrease; frame {self._frames} ({times[0]} s) is before the "
@@ -186,8 +206,9 @@ class Preprocessor:
 
     def _complete(self) -> list[Map]:
         assert self._clock is not None
+        assert self._sums is not None
         self._bin_frames.append(self._sums.frames)
-        binned = np.empty((1, *self.shape), np.uint16)
+        binned = np.empty((1, *self.shape), self.bin_dtype)
         self._sums.mean(binned[0])
         count = self._stage.count(1)
         change = np.empty((count, *self.shape), np.float32)
@@ -210,6 +231,25 @@ def partial_note(recipe: Recipe, frames: int) -> str:
     """Say what became of a last bin that is not full."""
     kept = "kept" if recipe.partial_bin == "keep" else "dropped"
     return f"the last bin has only {frames:,} frames and is {kept} (partial_bin)"
+
+
+def unrounded_note(dtype: np.dtype[Any]) -> str | None:
+    """Say that mean images are not rounded to counts, where they are not."""
+    bin_dtype = _core.mean_dtype(dtype)
+    if bin_dtype == np.uint16:
+        return None
+    return f"pixels are {dtype}; mean images are kept as {bin_dtype}, not rounded to counts"
+
+
+def stage_notes(stage: IntervalStage) -> list[str]:
+    """Say what maps are not as they should be."""
+    notes = [undefined_note(stage.undefined_scales)] if stage.undefined_scales else []
+    if stage.incomplete_maps:
+        notes.append(
+            f"{stage.incomplete_maps:,} maps have pixels without a value, where the frames hold "
+            "NaN or infinity, or F0 is 0"
+        )
+    return notes
 
 
 def undefined_note(maps: list[int]) -> str:

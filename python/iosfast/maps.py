@@ -49,6 +49,9 @@ class Info:
     recipe : Recipe
     shape : tuple of int
         (Y, X).
+    bin_dtype : dtype
+        Of the mean images: uint16 (rounded) for uint8 and uint16 frames; float32 for int16 and
+        float32, and float64 for 32-bit integers and float64, which are not rounded to counts.
     times_s : ndarray of float64, shape (M,)
         Begin of each map's later image, in seconds since the begin of the first bin.
     bin_times_s : ndarray of float64, shape (B,)
@@ -67,6 +70,7 @@ class Info:
 
     recipe: Recipe
     shape: tuple[int, int]
+    bin_dtype: np.dtype[Any]
     times_s: NDArray[np.float64]
     bin_times_s: NDArray[np.float64]
     bin_frames: NDArray[np.int64]
@@ -102,8 +106,8 @@ class Maps:
 
     Attributes
     ----------
-    binned : ndarray of uint16, shape (B, Y, X)
-        Mean image of every bin.
+    binned : ndarray of uint16, float32 or float64, shape (B, Y, X)
+        Mean image of every bin; see `Info.bin_dtype`.
     change : ndarray of float32, shape (M, Y, X)
         Interval change: dF/F as a fraction (0.01 is 1 %), ratio, or difference in counts.
     rgb : ndarray of uint8, shape (M, Y, X, 3)
@@ -129,8 +133,8 @@ class Maps:
         return stack() if callable(stack) else stack
 
     @cached_property
-    def binned(self) -> NDArray[np.uint16]:
-        """Mean image of every bin, uint16 (B, Y, X)."""
+    def binned(self) -> NDArray[Any]:
+        """Mean image of every bin, of `info.bin_dtype`, (B, Y, X)."""
         return self._stack("binned")
 
     @cached_property

@@ -18,7 +18,7 @@ from . import _core, arguments
 from .binning import FrameClock, checked_times, edges_of, too_many_frames
 from .change import IntervalStage, map_bins
 from .errors import warn
-from .live import partial_note, undefined_note
+from .live import partial_note, stage_notes, unrounded_note
 from .maps import Info, Maps, Stacks
 from .masks import read_mask
 from .progress import Progress, progress_for
@@ -60,7 +60,7 @@ def preprocess(
     Parameters
     ----------
     source : path, list of paths, ndarray (T, Y, X), or Recording
-        What `iosfast.open_recording` opens; uint8 or uint16.
+        What `iosfast.open_recording` opens.
     recipe : Recipe or {"default", "published"}
         What to compute; see `Recipe`.
     frame_rate_hz : float, optional
@@ -199,6 +199,8 @@ def _plan(
             f"a map with interval_bins={recipe.interval_bins}{baseline}; the recording is too "
             "short, or frame_rate_hz or times are not what they are taken for"
         )
+    if (unrounded := unrounded_note(recording.dtype)) is not None:
+        notes.append(unrounded)
     bin_times_s = (starts - starts[0]) * clock.bin_seconds
     if start_s is None and timing in get_args(ClockName):
         start_s = float(starts[0] * clock.bin_seconds)
@@ -208,6 +210,7 @@ def _plan(
     info = Info(
         recipe=recipe,
         shape=(y, x),
+        bin_dtype=_core.mean_dtype(recording.dtype),
         times_s=bin_times_s[later],
         bin_times_s=bin_times_s,
         bin_frames=counts,
@@ -305,7 +308,7 @@ class _Run:
     def in_memory(self) -> Maps:
         """Return maps as arrays."""
         bins, maps, shape = self._edges.size - 1, self._info.times_s.size, self._info.shape
-        binned = np.empty((bins, *shape), np.uint16)
+        binned = np.empty((bins, *shape), self._info.bin_dtype)
         change = np.empty((maps, *shape), np.float32)
         rgb = np.empty((maps, *shape, 3), np.uint8)
         done = 0
@@ -335,7 +338,7 @@ class _Run:
             done = 0
             for first, last in self._blocks():
                 count = self._stage.count(last - first)
-                binned = np.empty((last - first, *shape), np.uint16)
+                binned = np.empty((last - first, *shape), self._info.bin_dtype)
                 change = np.empty((count, *shape), np.float32)
                 rgb = np.empty((count, *shape, 3), np.uint8)
                 self._bin(first, last, binned)
@@ -354,11 +357,11 @@ class _Run:
     def _blocks(self) -> list[tuple[int, int]]:
         bins = self._edges.size - 1
         pixels = self._info.shape[0] * self._info.shape[1]
-        per_bin = pixels * (2 + 7 / self._info.recipe.interval_bins)
+        per_bin = pixels * (self._info.bin_dtype.itemsize + 7 / self._info.recipe.interval_bins)
         step = max(1, int(BLOCK_BYTES / per_bin))
         return [(first, min(first + step, bins)) for first in range(0, bins, step)]
 
-    def _bin(self, first: int, last: int, out: NDArray[np.uint16]) -> None:
+    def _bin(self, first: int, last: int, out: NDArray[Any]) -> None:
         edges = self._edges[first : last + 1]
         begin = int(edges[0])
         source = self._recording.frame_source
@@ -370,8 +373,8 @@ class _Run:
             else:
                 self._bin_decoded(edges.tolist(), out)
 
-    def _bin_decoded(self, edges: list[int], out: NDArray[np.uint16]) -> None:
-        sums = _core.BinAccumulator(self._info.shape)
+    def _bin_decoded(self, edges: list[int], out: NDArray[Any]) -> None:
+        sums = _core.BinAccumulator(self._info.shape, self._recording.dtype)
         at, index = edges[0], 0
         for frames in self._recording.blocks(start=at, stop=edges[-1], threads=self._threads):
             source, done = _core.FrameSource.from_array(frames), 0
@@ -386,9 +389,7 @@ class _Run:
             self._progress(at)
 
     def _final_info(self) -> Info:
-        undefined = self._stage.undefined_scales
-        if not undefined:
-            return self._info
-        note = undefined_note(undefined)
-        warn(note)
-        return replace(self._info, notes=(*self._info.notes, note))
+        notes = stage_notes(self._stage)
+        for note in notes:
+            warn(note)
+        return replace(self._info, notes=(*self._info.notes, *notes))

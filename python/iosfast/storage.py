@@ -28,15 +28,16 @@ Layout = Literal["stack", "published"]
 
 FORMAT, FORMAT_VERSION = "iosfast maps", 1
 
-_STACKS: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
-    "binned": (np.uint16, ()),
-    "change": (np.float32, ()),
-    "rgb": (np.uint8, (3,)),
-}
+_STACKS = ("binned", "change", "rgb")
+_BIN_DTYPES = ("uint16", "float32", "float64")
 #: All that a folder of maps may hold; whatever else is in it belongs to someone.
 _OWN_NAMES = {"maps.json", "mask.png", "contact_sheet.png", *(f"{name}.tif" for name in _STACKS)}
 _SYSTEM_NAMES = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _IMAGE_NAME = re.compile(r"\d+_\d{6}(_\d{3})?\.tiff")
+
+
+def _dtype(info: Info, name: str) -> np.dtype[Any]:
+    return info.bin_dtype if name == "binned" else np.dtype("f4" if name == "change" else "u1")
 
 
 def checked_layout(layout: str) -> Layout:
@@ -120,7 +121,7 @@ class MapsWriter:
     def write(
         self,
         first_bin: int,
-        binned: NDArray[np.uint16],
+        binned: NDArray[Any],
         first_map: int,
         change: NDArray[np.float32],
         rgb: NDArray[np.uint8],
@@ -188,10 +189,10 @@ class MapsWriter:
             )
 
     def _shape(self, name: str) -> tuple[int, ...]:
-        return (self._counts[name], *self._info.shape, *_STACKS[name][1])
+        return (self._counts[name], *self._info.shape, *((3,) if name == "rgb" else ()))
 
     def _stack_bytes(self, name: str) -> int:
-        return int(np.prod(self._shape(name), dtype=np.int64)) * _STACKS[name][0]().itemsize
+        return int(np.prod(self._shape(name), dtype=np.int64)) * _dtype(self._info, name).itemsize
 
     def _open(self) -> None:
         if self._mask is not None:
@@ -205,12 +206,12 @@ class MapsWriter:
         steps_s = np.diff(self._info.bin_times_s)
         bin_s = float(np.median(steps_s)) if steps_s.size else 1.0
         recipe = self._info.recipe
-        for name, (dtype, _) in _STACKS.items():
+        for name in _STACKS:
             path = self._work / f"{name}.tif"
             offset = make_stack(
                 path,
                 self._shape(name),
-                dtype,
+                _dtype(self._info, name),
                 step_s=bin_s * (1 if name == "binned" else recipe.interval_bins),
                 pixel_size_mm=self._info.pixel_size_mm,
                 display_range=recipe.color_range if name == "change" else None,
@@ -332,13 +333,14 @@ def load(path: str | PathLike[str]) -> Maps:
 
     stacks: dict[str, Any] = {}
     names = _image_names(info) if layout == "published" else {}
-    for name, (dtype, extra) in _STACKS.items():
+    for name in _STACKS:
         times_s = info.bin_times_s if name == "binned" else info.times_s
-        shape = (times_s.size, *info.shape, *extra)
+        shape = (times_s.size, *info.shape, *((3,) if name == "rgb" else ()))
+        dtype = _dtype(info, name)
         if layout == "stack":
-            stacks[name] = _mapped(folder / f"{name}.tif", shape, np.dtype(dtype))
+            stacks[name] = _mapped(folder / f"{name}.tif", shape, dtype)
         else:
-            stacks[name] = _Images(folder / name, names[name], shape, np.dtype(dtype))
+            stacks[name] = _Images(folder / name, names[name], shape, dtype)
     mask = _read_mask(folder / "mask.png", info.shape) if masked else None
     return Maps(info, mask, folder, _stacks=stacks)
 
@@ -453,6 +455,7 @@ def _description(info: Info, layout: Layout, *, mask: bool) -> dict[str, Any]:
         "recipe": info.recipe.to_dict(),
         "source": info.source,
         "shape": list(info.shape),
+        "bin_dtype": str(info.bin_dtype),
         "frame_rate_hz": info.frame_rate_hz,
         "pixel_size_mm": info.pixel_size_mm,
         "start_s": info.start_s,
@@ -474,9 +477,12 @@ def _info(description: Mapping[str, Any]) -> Info:
     if not np.isin(times_s, bin_times_s).all() or bin_frames.shape != bin_times_s.shape:
         raise ValueError("times_s, bin_times_s and bin_frames do not fit together")
     start_s = description["start_s"]
+    bin_dtype = description["bin_dtype"]
+    arguments.choice("bin_dtype", bin_dtype, _BIN_DTYPES)
     return Info(
         recipe=Recipe.from_dict(recipe),
         shape=arguments.image_shape("shape", description["shape"]),
+        bin_dtype=np.dtype(bin_dtype),
         times_s=times_s,
         bin_times_s=bin_times_s,
         bin_frames=bin_frames,

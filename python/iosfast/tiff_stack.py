@@ -26,7 +26,8 @@ def make_stack(
 ) -> int:
     """Make a TIFF file of zeros with all its tags.
 
-    ImageJ's own format up to 4 GiB; beyond that OME-TIFF as BigTIFF, which Fiji opens, too.
+    ImageJ's own format up to 4 GiB; beyond that, and for float64, OME-TIFF as BigTIFF, which
+    Fiji opens, too.
 
     Parameters
     ----------
@@ -52,7 +53,8 @@ def make_stack(
     axes = "TYXS" if len(shape) == 4 else "TYX"
     metadata: dict[str, Any] = {"axes": axes}
     options: dict[str, Any] = {"photometric": "rgb" if len(shape) == 4 else "minisblack"}
-    if math.prod(shape) * np.dtype(dtype).itemsize > CLASSIC_TIFF_BYTES:
+    large = math.prod(shape) * np.dtype(dtype).itemsize > CLASSIC_TIFF_BYTES
+    if large or np.dtype(dtype) == np.float64:  # which ImageJ's own format does not know
         options |= {"bigtiff": True, "ome": True}
         metadata |= {"TimeIncrement": step_s, "TimeIncrementUnit": "s"}
         facts = f"{path.name} {shape} {np.dtype(dtype)} {step_s} {pixel_size_mm}"

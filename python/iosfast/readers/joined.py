@@ -48,9 +48,10 @@ class JoinedRecording(Recording):
         self._firsts = np.cumsum([0] + [len(part) for part in parts])
         self._core_source: _core.FrameSource | None = None
         plain = [p for p in parts if isinstance(p, PixelRecording)]
-        if len(plain) == len(parts) and len({p.stored_dtype for p in plain}) == 1:
+        kinds = {(p.stored_dtype, p.row_bytes) for p in plain}
+        if len(plain) == len(parts) and len(kinds) == 1:
             runs = [run for part in plain for run in part.runs]
-            self._core_source = file_source(runs, self.shape[1:], plain[0].stored_dtype)
+            self._core_source = file_source(runs, self.shape[1:], *kinds.pop())
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         if self._core_source is not None:

@@ -16,13 +16,24 @@ from .recording import Recording
 
 
 def check_pixels(dtype: np.dtype[Any], error: Callable[[str], Exception]) -> None:
-    """Raise `error` unless frames of this dtype can be binned."""
-    if dtype.kind == "u" and dtype.itemsize in (1, 2):
+    """Raise `error` unless frames of this dtype can be binned without loss."""
+    if dtype.newbyteorder("=").name in PIXEL_TYPES:
         return
+    why = {
+        "b": "a mask has no brightness",
+        "i": "its values are not as bright as light, or too large for an exact sum",
+        "u": "its values are too large for an exact sum",
+        "f": "it is not precise enough for changes of 0.1 %, or not known to the core",
+        "c": "a change of complex numbers has no sign; take their magnitude",
+    }.get(dtype.kind, "it holds no numbers")
     raise error(
-        f"frames must be uint8 or uint16, as cameras count light, not {dtype}; "
+        f"frames must be one of {', '.join(PIXEL_TYPES)}, not {dtype}: {why}; "
         "convert them with a scale that you choose"
     )
+
+
+#: What the core can bin.
+PIXEL_TYPES = ("uint8", "uint16", "int16", "int32", "uint32", "float32", "float64")
 
 
 class Run(NamedTuple):
@@ -35,7 +46,7 @@ class Run(NamedTuple):
 
 
 def file_source(
-    runs: Iterable[Run], shape: tuple[int, int], dtype: np.dtype[Any]
+    runs: Iterable[Run], shape: tuple[int, int], dtype: np.dtype[Any], row_bytes: int = 0
 ) -> _core.FrameSource:
     """Return the core's view of frames in files."""
     numbers: dict[str, int] = {}
@@ -45,7 +56,9 @@ def file_source(
     ]
     # Files are opened when they are read, perhaps from another working directory.
     paths = [os.path.abspath(path) for path in numbers]
-    return _core.FrameSource(paths, np.array(rows, np.int64).reshape(-1, 4), shape, dtype)
+    return _core.FrameSource(
+        paths, np.array(rows, np.int64).reshape(-1, 4), shape, dtype, row_bytes
+    )
 
 
 class PixelRecording(Recording):
@@ -56,6 +69,8 @@ class PixelRecording(Recording):
     runs : sequence of Run
     dtype : numpy dtype
         With the byte order of the file.
+    row_bytes : int
+        Distance of rows in the file, if they are padded, else 0.
     **options
         As for `Recording`.
     """
@@ -66,13 +81,18 @@ class PixelRecording(Recording):
         shape: tuple[int, int, int],
         dtype: np.dtype[Any],
         source: str | PathLike[str],
+        *,
+        row_bytes: int = 0,
         **options: Any,
     ) -> None:
         check_pixels(dtype, lambda text: ReadError(text, source))
         super().__init__(source=fspath(source), shape=shape, dtype=dtype, **options)
         self.runs = tuple(runs)
+        self.row_bytes = row_bytes
         self._stored_dtype = dtype
-        self._core_source: _core.FrameSource | None = file_source(self.runs, shape[1:], dtype)
+        self._core_source: _core.FrameSource | None = file_source(
+            self.runs, shape[1:], dtype, row_bytes
+        )
         assert self._core_source.frames == shape[0]
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:

@@ -62,7 +62,7 @@ def open_tiff(path: Path, allow_truncated: bool = False, *, own_pages: bool = Fa
         check_frame(path, first)
         ome = read_ome(tif.ome_metadata or "") if tif.is_ome else None
         said = _said_frames(path, tif, ome)
-        facts = {
+        facts: dict[str, Any] = {
             "metadata": {"format": _format(tif)},
             "start_s": page_seconds(first),
             **calibration(tif, ome),
