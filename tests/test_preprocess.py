@@ -64,6 +64,8 @@ def check(frames, options, *, rate_hz=None, times_s=None, mask=None, **arguments
     )
     same(maps, expected)
     notes = list(maps.notes)
+    # Whether frames are missing by their times is tested elsewhere.
+    warned = [w for w in warned if "by their given times" not in w]
     if expected.partial:
         kept = {"keep": "kept", "drop": "dropped"}[options["partial_bin"]]
         assert f"the last bin has only {expected.partial:,} frames and is {kept} (partial_bin)" in (
@@ -396,7 +398,11 @@ def test_an_unknown_frame_rate_is_assumed_with_a_warning():
     ("about", "frames", "arguments"),
     [
         ("60 Hz is assumed", FRAMES[:12], {"recipe": Recipe(bin_frames=2)}),
-        ("bins are missing", FRAMES[:12], {"times": [0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12]}),
+        (
+            "bins are missing",
+            FRAMES[:12],
+            {"times": [0, 0.3, 1, 2.2, 3, 4.4, 5, 7, 8, 9, 10.6, 11]},
+        ),
         ("without a colour scale", FRAMES[:7] * 0, {"recipe": "published", "frame_rate_hz": 1}),
     ],
 )
@@ -457,7 +463,7 @@ ERRORS = {
     ),
     "times that are equal": ({"times": np.ones(60)}, *TOO_SHORT),
     "times and bins of frames": (
-        {"times": np.arange(60), "recipe": Recipe(bin_frames=2)}, ValueError, "bin_frames"
+        {"times": np.arange(60) / 10, "recipe": Recipe(bin_frames=2)}, ValueError, "bin_frames"
     ),
     "mask of another size": ({"mask": np.ones((23, 17))}, ValueError, r"\(23, 17\).*\(17, 23\)"),
     "empty mask": ({"mask": np.zeros((17, 23))}, ValueError, "empty"),

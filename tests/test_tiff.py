@@ -109,7 +109,7 @@ def test_tags_that_cannot_be_parsed(tmp_path):
     by_hand(tags={65000: (0, 7), 65001: (77, 7)})(path, FRAMES)
     recording = open_recording(path)
     np.testing.assert_array_equal(recording.read(), FRAMES)
-    assert len(recording.runs) == 1
+    assert len(recording.layout.runs) == 1
     for i, frame in enumerate(FRAMES):
         by_hand(tags={65000: (0, i)})(tmp_path / f"{i}.tif", frame[np.newaxis])
     path.unlink()
@@ -163,7 +163,7 @@ def test_more_pages_than_sixteen_bits_count(tmp_path):
     frames, path = some_frames((66_000, 2, 3)), tmp_path / "a.tif"
     by_hand()(path, frames)
     recording = open_recording(path)
-    assert len(recording.runs) == 1
+    assert len(recording.layout.runs) == 1
     np.testing.assert_array_equal(recording.read(), frames)
     tifffile.imwrite(path, frames, photometric="minisblack")
     np.testing.assert_array_equal(open_recording(path).read(65_500), frames[65_500:])

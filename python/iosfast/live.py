@@ -215,6 +215,7 @@ class Preprocessor:
         rgb = np.empty((count, *self.shape, 3), np.uint8)
         undefined = len(self._stage.undefined_scales)
         self._stage.consume(binned, change, rgb)
+        self._keep(binned, change, rgb)
         if not count:
             return []
         index = self._maps
@@ -225,6 +226,11 @@ class Preprocessor:
             warn(note)
         time_s = (self._bin - self._first_bin) * self._clock.bin_seconds
         return [Map(index, time_s, change[0], rgb[0])]
+
+    def _keep(
+        self, binned: NDArray[Any], change: NDArray[np.float32], rgb: NDArray[np.uint8]
+    ) -> None:
+        """Take a finished bin, (1, Y, X), and its map, if there is one; for who stores them."""
 
 
 def partial_note(recipe: Recipe, frames: int) -> str:

@@ -62,6 +62,8 @@ class Info:
         None if neither the file nor the caller told.
     start_s : float or None
         Begin of the first bin by the wall clock, in seconds since 1970-01-01 local time.
+    dropped_frames, doubled_frames : int or None
+        Frames missing, and frames too many, by time stamps; None if there are none that tell.
     source : dict
         Where the frames came from: path, format, shape, dtype, how frames were timed.
     notes : tuple of str
@@ -77,6 +79,8 @@ class Info:
     frame_rate_hz: float | None
     pixel_size_mm: float | None
     start_s: float | None
+    dropped_frames: int | None
+    doubled_frames: int | None
     source: dict[str, Any]
     notes: tuple[str, ...] = ()
 

@@ -2,38 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _core, arguments
-from .binning import FrameClock, checked_times, edges_of, too_many_frames
-from .change import IntervalStage, map_bins
+from .change import IntervalStage
 from .errors import warn
-from .live import partial_note, stage_notes, unrounded_note
+from .follow import follow_recording
+from .live import stage_notes
 from .maps import Info, Maps, Stacks
 from .masks import read_mask
+from .planning import Job, Plan, Timed, checked_channels, checked_start
 from .progress import Progress, progress_for
-from .readers import Recording, Source, open_recording
-from .readers.clocks import clock_seconds
+from .readers import Source, open_recording
 from .readers.recording import ClockName
 from .recipe import Recipe, RecipeName
-from .storage import MapsWriter, check_place, checked_layout, load
+from .staging import Staging, check_place
+from .storage import MapsWriter, checked_layout, load
 from .timing import Stopwatch
-
-#: Frame rate taken for recordings that tell none, with a warning: that of the published method.
-ASSUMED_FRAME_RATE_HZ = 60.0
 
 #: Bytes of binned images, maps and colours that one block of a run makes at most, if it can.
 BLOCK_BYTES = 24 << 20
+
+
+class PreprocessOptions(TypedDict, total=False):
+    """What `preprocess` can be told beside the source and the channels; see there."""
+
+    recipe: Recipe | RecipeName
+    frame_rate_hz: float | None
+    pixel_size_mm: float | None
+    times: ClockName | Literal["frames"] | ArrayLike | None
+    mask: str | PathLike[str] | NDArray[Any] | None
+    out: str | PathLike[str] | None
+    layout: Literal["stack", "published"]
+    overwrite: bool
+    start_time: str | datetime | None
+    follow: bool
+    silence_s: float
+    progress: bool | Callable[[int, int], None]
+    threads: int
+    allow_truncated: bool
+    shape: tuple[int, ...] | None
+    dtype: DTypeLike | None
+    offset: int
+    dataset: str | None
+
+
+@overload
+def preprocess(
+    source: Source, *, channels: None = None, **options: Unpack[PreprocessOptions]
+) -> Maps: ...
+
+
+@overload
+def preprocess(
+    source: Source, *, channels: int | Sequence[str], **options: Unpack[PreprocessOptions]
+) -> dict[str, Maps]: ...
 
 
 def preprocess(
@@ -43,18 +77,22 @@ def preprocess(
     frame_rate_hz: float | None = None,
     pixel_size_mm: float | None = None,
     times: ClockName | Literal["frames"] | ArrayLike | None = None,
+    channels: int | Sequence[str] | None = None,
     mask: str | PathLike[str] | NDArray[Any] | None = None,
     out: str | PathLike[str] | None = None,
     layout: Literal["stack", "published"] = "stack",
     overwrite: bool = False,
     start_time: str | datetime | None = None,
+    follow: bool = False,
+    silence_s: float = 10.0,
     progress: bool | Callable[[int, int], None] = False,
     threads: int = 0,
     allow_truncated: bool = False,
     shape: tuple[int, ...] | None = None,
     dtype: DTypeLike | None = None,
     offset: int = 0,
-) -> Maps:
+    dataset: str | None = None,
+) -> Maps | dict[str, Maps]:
     """Turn a recording into maps: mean per second, change over five seconds, colour.
 
     Parameters
@@ -74,6 +112,11 @@ def preprocess(
         count. Without it, a recording's own time stamps are used if it has some; else frames are
         counted. By the clock, bins begin at multiples of `bin_seconds`, and a second without
         frames has no bin.
+    channels : int, list of str, or "file", optional
+        Several wavelengths whose frames follow each other in turn: their number or their names,
+        in the order of the frames, or as the file tells. Each gives maps of its own. The frame
+        rate is that of all frames. Where time stamps tell that frames are missing, channels are
+        told by them, and not by counting.
     mask : ndarray or path, optional
         The cortex: an image that is 0 outside, or a JSON outline; see `iosfast.read_mask`.
     out : path, optional
@@ -87,18 +130,25 @@ def preprocess(
     start_time : str or datetime, optional
         Wall-clock time of the first frame ("2023-09-22 22:14:31"), for names and provenance, if
         the recording does not tell.
+    follow : bool
+        The file or folder is still being written: keep up with it, and end when it has not grown
+        for `silence_s`. A last frame that is cut is left out, with a warning.
+    silence_s : float
+        Seconds without a new frame after which a followed recording is taken as complete.
     progress : bool or callable
         Show a bar, or call with (frames done, frames in all).
     threads : int
         0 is one per core. The result does not depend on it.
     allow_truncated : bool
         Use the whole frames of a file that is cut, with a warning, instead of raising an error.
-    shape, dtype, offset
-        For raw files; see `iosfast.open_recording`.
+    shape, dtype, offset, dataset
+        For raw files, and files of several recordings; see `iosfast.open_recording`.
 
     Returns
     -------
     Maps
+        Or, with `channels`, a dict of the channels' names to their Maps. With `out`, each channel
+        has a folder of its name in it.
 
     Raises
     ------
@@ -114,199 +164,91 @@ def preprocess(
     ``recipe="published"`` reproduces Zhang et al., Sci Data 13, 255 (2026),
     doi 10.1038/s41597-026-06580-1.
     """
-    recipe = Recipe.named(recipe)
-    frame_rate_hz = arguments.positive("frame_rate_hz", frame_rate_hz)
-    pixel_size_mm = arguments.positive("pixel_size_mm", pixel_size_mm)
-    threads = arguments.threads(threads)
-    layout = checked_layout(layout)
-    start_s = _checked_start(start_time)
-    recipe.colors()  # an unknown colour map is told before anything is read
-    if out is not None:
-        check_place(Path(out), overwrite)
+    job = Job(
+        recipe=Recipe.named(recipe),
+        frame_rate_hz=arguments.positive("frame_rate_hz", frame_rate_hz),
+        pixel_size_mm=arguments.positive("pixel_size_mm", pixel_size_mm),
+        times=times,
+        channels=None if channels is None else checked_channels(channels),
+        start_s=checked_start(start_time),
+        mask=mask,
+        out=None if out is None else Path(out),
+        layout=checked_layout(layout),
+        overwrite=overwrite,
+        threads=arguments.threads(threads),
+    )
+    job.recipe.colors()  # an unknown colour map is told before anything is read
+    if job.out is not None:
+        check_place(job.out, overwrite)
+    reopen = partial(
+        open_recording, source, shape=shape, dtype=dtype, offset=offset, dataset=dataset
+    )
+    if follow:
+        silence_s = arguments.number("silence_s", silence_s, 0, above=True)
+        if not isinstance(source, str | PathLike):
+            raise TypeError("follow=True is for a path, which is opened again and again")
+        return follow_recording(reopen, job, silence_s, progress)
     with ExitStack() as stack:
-        recording = open_recording(
-            source, shape=shape, dtype=dtype, offset=offset, allow_truncated=allow_truncated
-        )
+        recording = reopen(allow_truncated=allow_truncated)
         if recording is not source:
             stack.callback(recording.close)
         inside = None if mask is None else read_mask(mask, recording.shape[1:])
-        plan = _plan(recording, recipe, frame_rate_hz, pixel_size_mm, times, start_s)
-        if out is not None and layout == "published":
-            plan = _with_start(plan)
-        shown = stack.enter_context(progress_for(progress, plan.frames, plan.recording.nbytes))
-        run = _Run(plan, inside, threads, shown)
-        if out is None:
-            return run.in_memory()
-        return run.on_disk(Path(out), layout, overwrite)
+        plans = job.plans(Timed.of(recording, times, job.frame_rate_hz))
+        total = sum(plan.frames for plan in plans.values())
+        nbytes = sum(plan.recording.nbytes for plan in plans.values())
+        shown = stack.enter_context(progress_for(progress, total, nbytes))
+        if job.channels is None:
+            return _Run(plans[""], inside, job, shown).maps(job.out)
+        return _run_all(plans, inside, job, shown)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Which frames make which bin, and all that is known before the first is read."""
-
-    recording: Recording
-    edges: NDArray[np.int64]
-    info: Info
-
-    @property
-    def frames(self) -> int:
-        return int(self.edges[-1])
-
-
-def _plan(
-    recording: Recording,
-    recipe: Recipe,
-    frame_rate_hz: float | None,
-    pixel_size_mm: float | None,
-    times: Any,
-    start_s: float | None,
-) -> _Plan:
-    notes: list[str] = []
-    recording, times_s, timing = _times_of(recording, times)
-    rate = frame_rate_hz if frame_rate_hz is not None else recording.frame_rate_hz
-    if rate is None and times_s is None:
-        rate = ASSUMED_FRAME_RATE_HZ
-        note = f"the recording tells no frame rate; {rate:g} Hz is assumed (frame_rate_hz)"
-        warn(note)
-        notes.append(note)
-    by_time = times_s is not None
-    clock = FrameClock.of(recipe, rate, by_time)
-    numbers = clock.by_position(0, len(recording)) if times_s is None else clock.by_times(times_s)
-    edges = edges_of(numbers)
-    counts = np.diff(edges)
-    whole = clock.is_whole(int(counts[-1]), len(recording), counts[:-1].tolist())
-    if not whole:
-        if recipe.partial_bin == "drop" and counts.size == 1:
-            raise ValueError(
-                f"{recording.source}: {len(recording):,} frames are less than one bin; use "
-                "shorter bins (bin_seconds, bin_frames) or partial_bin='keep'"
-            )
-        notes.append(partial_note(recipe, int(counts[-1])))
-        if recipe.partial_bin == "drop":
-            edges, counts = edges[:-1], counts[:-1]
-    if counts.max() > _core.MAX_FRAMES_PER_BIN:
-        raise too_many_frames(int(counts.max()))
-    starts = numbers[edges[:-1]]
-    if by_time:
-        _note_gaps(clock, starts, counts, notes)
-    later = map_bins(recipe, counts.size)
-    if not later.size:
-        baseline = (
-            "" if recipe.baseline_bins is None else f" and baseline_bins={recipe.baseline_bins}"
-        )
-        raise ValueError(
-            f"{recording.source}: {len(recording):,} frames make {counts.size} bins, too few for "
-            f"a map with interval_bins={recipe.interval_bins}{baseline}; the recording is too "
-            "short, or frame_rate_hz or times are not what they are taken for"
-        )
-    if (unrounded := unrounded_note(recording.dtype)) is not None:
-        notes.append(unrounded)
-    bin_times_s = (starts - starts[0]) * clock.bin_seconds
-    if start_s is None and timing in get_args(ClockName):
-        start_s = float(starts[0] * clock.bin_seconds)
-    elif start_s is None:
-        start_s = recording.start_s
-    t, y, x = recording.shape
-    info = Info(
-        recipe=recipe,
-        shape=(y, x),
-        bin_dtype=_core.mean_dtype(recording.dtype),
-        times_s=bin_times_s[later],
-        bin_times_s=bin_times_s,
-        bin_frames=counts,
-        frame_rate_hz=rate,
-        pixel_size_mm=recording.pixel_size_mm if pixel_size_mm is None else pixel_size_mm,
-        start_s=start_s,
-        source={
-            "path": recording.source,
-            "shape": [t, y, x],
-            "dtype": str(recording.dtype),
-            "timed_by": timing,
-            **recording.metadata,
-        },
-        notes=(*recording.notes, *notes),
-    )
-    return _Plan(recording, edges, info)
+def _run_all(
+    plans: dict[str, Plan], mask: NDArray[np.bool_] | None, job: Job, progress: Progress
+) -> dict[str, Maps]:
+    """Make the maps of all channels, one after the other; on disk all appear at once."""
+    maps: dict[str, Maps] = {}
+    with ExitStack() as stack:
+        staging = None
+        if job.out is not None:
+            staging = stack.enter_context(Staging(job.out, job.overwrite))
+        done = 0
+        for name, plan in plans.items():
+            run = _Run(plan, mask, job, _behind(progress, done))
+            maps[name] = run.maps(None if staging is None else staging.work / name)
+            done += plan.frames
+        if staging is None:
+            return maps
+        out = staging.finish()
+    return {n: replace(load(out / n), timings=part.timings) for n, part in maps.items()}
 
 
-def _times_of(
-    recording: Recording, times: Any
-) -> tuple[Recording, NDArray[np.float64] | None, str]:
-    """Times of all frames if bins go by the clock, and the name of the clock."""
-    if times is None:
-        own = recording.times_s
-        if own is None:
-            return recording, None, "frames"
-        return recording, checked_times(own, len(recording)), "time stamps"
-    if isinstance(times, str):
-        if times == "frames":
-            return recording, None, "frames"
-        arguments.choice("times", times, ("frames", *get_args(ClockName)))
-        recording, found = recording.in_time_order(cast(ClockName, times))
-        return recording, checked_times(found, len(recording)), times
-    return recording, checked_times(times, len(recording)), "given times"
-
-
-def _note_gaps(
-    clock: FrameClock, starts: NDArray[np.int64], counts: NDArray[np.int64], notes: list[str]
-) -> None:
-    steps = np.diff(starts)
-    missing = int((steps - 1).sum())
-    if missing:
-        first = int(np.flatnonzero(steps > 1)[0])
-        after_s = float((starts[first] - starts[0] + 1) * clock.bin_seconds)
-        note = (
-            f"{missing:,} bins are missing, as they have no frame; the first begins at "
-            f"{after_s:g} s. Maps across a gap span more than their interval"
-        )
-        warn(note)
-        notes.append(note)
-    inner = counts[:-1] if counts.size > 1 else counts
-    if inner.min() != inner.max():
-        notes.append(f"bins hold {inner.min():,} to {inner.max():,} frames")
-
-
-def _checked_start(start_time: str | datetime | None) -> float | None:
-    if start_time is None:
-        return None
-    if isinstance(start_time, str):
-        try:
-            start_time = datetime.fromisoformat(start_time)
-        except ValueError:
-            raise ValueError(
-                f"start_time must look like '2023-09-22 22:14:31', not {start_time!r}"
-            ) from None
-    if not isinstance(start_time, datetime):
-        raise TypeError(f"start_time must be a text or datetime, not {start_time!r}")
-    return clock_seconds(start_time)
-
-
-def _with_start(plan: _Plan) -> _Plan:
-    """Give names something to begin with, if the recording has no wall-clock time."""
-    if plan.info.start_s is not None:
-        return plan
-    note = "the recording tells no time of day; names count from 1970-01-01 00:00:00 (start_time)"
-    warn(note)
-    return replace(plan, info=replace(plan.info, start_s=0.0, notes=(*plan.info.notes, note)))
+def _behind(progress: Progress, before: int) -> Progress:
+    return lambda frames: progress(before + frames)
 
 
 class _Run:
     """One pass over the recording, block by block of bins."""
 
     def __init__(
-        self, plan: _Plan, mask: NDArray[np.bool_] | None, threads: int, progress: Progress
+        self, plan: Plan, mask: NDArray[np.bool_] | None, job: Job, progress: Progress
     ) -> None:
         self._recording = plan.recording
         self._edges = plan.edges
         self._info = plan.info
         self._mask = mask
-        self._threads = threads
+        self._job = job
+        self._threads = job.threads
         self._progress = progress
         self._watch = Stopwatch()
-        self._stage = IntervalStage(plan.info.recipe, plan.info.shape, mask, threads, self._watch)
+        self._stage = IntervalStage(
+            plan.info.recipe, plan.info.shape, mask, job.threads, self._watch
+        )
 
-    def in_memory(self) -> Maps:
-        """Return maps as arrays."""
+    def maps(self, out: Path | None) -> Maps:
+        """Return the maps, as arrays or in a new folder."""
+        return self._in_memory() if out is None else self._on_disk(out)
+
+    def _in_memory(self) -> Maps:
         bins, maps, shape = self._edges.size - 1, self._info.times_s.size, self._info.shape
         binned = np.empty((bins, *shape), self._info.bin_dtype)
         change = np.empty((maps, *shape), np.float32)
@@ -320,7 +262,7 @@ class _Run:
         stacks: Stacks = {"binned": binned, "change": change, "rgb": rgb}
         return Maps(self._final_info(), self._mask, None, self._watch.stages, stacks)
 
-    def on_disk(self, out: Path, layout: Literal["stack", "published"], overwrite: bool) -> Maps:
+    def _on_disk(self, out: Path) -> Maps:
         """Write maps while the next ones are made; at most two blocks are in memory."""
         shape = self._info.shape
         with (
@@ -329,8 +271,8 @@ class _Run:
                 self._info,
                 bins=self._edges.size - 1,
                 mask=self._mask,
-                layout=layout,
-                overwrite=overwrite,
+                layout=self._job.layout,
+                overwrite=self._job.overwrite,
             ) as writer,
             ThreadPoolExecutor(1, "iosfast-writer") as pool,
         ):

@@ -40,11 +40,11 @@ def heeding_interrupts() -> Iterator[None]:
 @contextmanager
 def progress_for(
     progress: bool | Callable[[int, int], None],
-    frames: int,
+    frames: int | None,
     nbytes: int,
     what: str = "preprocess",
 ) -> Iterator[Progress]:
-    """Yield a function to call with the number of frames done."""
+    """Yield a function to call with the number of frames done, out of `frames` if that is known."""
     with _updates(progress, frames, nbytes, what) as update:
 
         def heeding(done: int) -> None:
@@ -57,13 +57,17 @@ def progress_for(
 
 @contextmanager
 def _updates(
-    progress: bool | Callable[[int, int], None], frames: int, nbytes: int, what: str
+    progress: bool | Callable[[int, int], None], frames: int | None, nbytes: int, what: str
 ) -> Iterator[Progress]:
     if callable(progress):
-        yield lambda done: progress(done, frames)
+        yield lambda done: progress(done, done if frames is None else frames)
     elif not isinstance(progress, bool):
         raise TypeError(f"progress must be True, False or a function, not {progress!r}")
+    elif progress and frames is None:
+        with _counter(what) as update:
+            yield update
     elif progress:
+        assert frames is not None
         with _bar(frames, nbytes, what) as update:
             yield update
     else:
@@ -94,3 +98,15 @@ def _bar(frames: int, nbytes: int, what: str) -> Iterator[Progress]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=nbytes)
         yield lambda done: bar.update(task, completed=nbytes * done // max(1, frames))
+
+
+@contextmanager
+def _counter(what: str) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    text = TextColumn("{task.description}: {task.completed:,.0f} frames")
+    columns = (SpinnerColumn(), text, TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done: bar.update(task, completed=done)

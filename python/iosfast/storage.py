@@ -5,35 +5,34 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
-import shutil
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self, cast, get_args
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import __version__, arguments
-from .errors import ReadError, WriteError, warn
+from .errors import ReadError, warn
 from .maps import Info, Maps
 from .recipe import Recipe
+from .staging import (
+    FORMAT,
+    FORMAT_VERSION,
+    STACKS,
+    Staging,
+    channel_folders,
+    surely,
+    write_error,
+)
 from .tiff_stack import make_stack
 
 Layout = Literal["stack", "published"]
 
-FORMAT, FORMAT_VERSION = "iosfast maps", 1
-
-_STACKS = ("binned", "change", "rgb")
 _BIN_DTYPES = ("uint16", "float32", "float64")
-#: All that a folder of maps may hold; whatever else is in it belongs to someone.
-_OWN_NAMES = {"maps.json", "mask.png", "contact_sheet.png", *(f"{name}.tif" for name in _STACKS)}
-_SYSTEM_NAMES = {".DS_Store", "Thumbs.db", "desktop.ini"}
-_IMAGE_NAME = re.compile(r"\d+_\d{6}(_\d{3})?\.tiff")
 
 
 def _dtype(info: Info, name: str) -> np.dtype[Any]:
@@ -83,31 +82,20 @@ class MapsWriter:
         layout: Layout = "stack",
         overwrite: bool = False,
     ) -> None:
-        self._out = Path(os.path.abspath(out))
         self._info = info if layout == "stack" else _with_start(info)
         self._mask = mask
         self._layout = layout
-        self._overwrite = overwrite
         maps = info.times_s.size
         self._counts = {"binned": bins, "change": maps, "rgb": maps}
         self._files: dict[str, tuple[BinaryIO, int]] = {}
         self._names = _image_names(self._info) if layout == "published" else {}
         self._text(self._info)  # what JSON cannot hold is told before anything is written
-        check_place(self._out, overwrite)
-        self._made: list[Path] = []  # folders around the maps
-        self._work = self._beside("partial")
-        self._old = self._beside("replaced")
+        self._place = Staging(out, overwrite, sum(self._stack_bytes(name) for name in STACKS))
         try:
-            self._check_space()
-            for parent in reversed(self._out.parents):
-                if not parent.exists():
-                    parent.mkdir()
-                    self._made.append(parent)
-            self._work.mkdir()
             self._open()
         except OSError as error:
             self.abort()
-            raise _write_error(self._out, error) from error
+            raise write_error(self._place.out, error) from error
         except BaseException:
             self.abort()
             raise
@@ -135,58 +123,28 @@ class MapsWriter:
             ):
                 self._write(name, first, np.ascontiguousarray(stack))
         except OSError as error:
-            raise _write_error(self._out, error) from error
+            raise write_error(self._place.out, error) from error
 
     def finish(self, info: Info) -> Path:
         """Write the JSON file, close everything and move the folder to its place."""
         try:
             self._close()
-            (self._work / "maps.json").write_text(self._text(info), encoding="utf-8")
-            check_place(self._out, self._overwrite)
-            if self._out.exists():
-                self._out.rename(self._old)
-            self._work.rename(self._out)
+            (self._place.work / "maps.json").write_text(self._text(info), encoding="utf-8")
         except OSError as error:
-            raise _write_error(self._out, error) from error
-        return self._out
+            raise write_error(self._place.out, error) from error
+        return self._place.finish()
 
     def abort(self) -> None:
         """Remove what was written, unless it was finished; put back what was to be replaced."""
         with ExitStack() as steps:  # the last is taken first; all are, whatever the others raise
-            steps.callback(_surely, self._remove_parents)
-            steps.callback(_surely, self._put_back)
-            steps.callback(_surely, lambda: shutil.rmtree(self._work, ignore_errors=True))
-            steps.callback(_surely, self._close)
-
-    def _put_back(self) -> None:
-        if self._old.exists():
-            if self._out.exists():
-                shutil.rmtree(self._old, ignore_errors=True)
-            else:
-                self._old.rename(self._out)
-
-    def _remove_parents(self) -> None:
-        for parent in reversed(self._made):
-            with suppress(OSError):  # it is not empty: the maps are in it
-                parent.rmdir()
-
-    def _beside(self, what: str) -> Path:
-        return self._out.parent / f".{self._out.name}.{what}-{uuid4().hex[:8]}"
+            steps.callback(self._place.abort)
+            steps.callback(surely, self._close)
 
     def _text(self, info: Info) -> str:
         if self._layout == "published" and info.start_s is None:
             info = replace(info, start_s=self._info.start_s, notes=self._info.notes)
         description = _description(info, self._layout, mask=self._mask is not None)
         return json.dumps(description, indent=1, allow_nan=False) + "\n"
-
-    def _check_space(self) -> None:
-        needed = sum(self._stack_bytes(name) for name in _STACKS)
-        free = shutil.disk_usage(_existing_parent(self._out)).free
-        if needed > free:
-            raise WriteError(
-                f"{self._out}: the maps take {needed / 1e9:.3f} GB, but only {free / 1e9:.3f} GB "
-                "are free there; nothing was written"
-            )
 
     def _shape(self, name: str) -> tuple[int, ...]:
         return (self._counts[name], *self._info.shape, *((3,) if name == "rgb" else ()))
@@ -198,16 +156,16 @@ class MapsWriter:
         if self._mask is not None:
             from PIL import Image
 
-            Image.fromarray(self._mask.astype(np.uint8) * 255).save(self._work / "mask.png")
+            Image.fromarray(self._mask.astype(np.uint8) * 255).save(self._place.work / "mask.png")
         if self._layout == "published":
-            for name in _STACKS:
-                (self._work / name).mkdir()
+            for name in STACKS:
+                (self._place.work / name).mkdir()
             return
         steps_s = np.diff(self._info.bin_times_s)
         bin_s = float(np.median(steps_s)) if steps_s.size else 1.0
         recipe = self._info.recipe
-        for name in _STACKS:
-            path = self._work / f"{name}.tif"
+        for name in STACKS:
+            path = self._place.work / f"{name}.tif"
             offset = make_stack(
                 path,
                 self._shape(name),
@@ -226,7 +184,7 @@ class MapsWriter:
                 file.write(stack.data)
             return
         for i, image in enumerate(stack):
-            path = self._work / name / self._names[name][first + i]
+            path = self._place.work / name / self._names[name][first + i]
             _write_image(path, image, self._info)
 
     def _close(self) -> None:
@@ -239,56 +197,6 @@ class MapsWriter:
                 errors.append(error)
         if errors:
             raise errors[0]
-
-
-def _surely(step: Callable[[], None]) -> None:
-    """Take a step of tidying up; Ctrl-C meanwhile comes after it, and errors do not matter."""
-    with suppress(OSError):
-        try:
-            step()
-        except KeyboardInterrupt:
-            step()
-            raise
-
-
-def check_place(out: Path, overwrite: bool) -> None:
-    """Raise WriteError unless a folder of maps may be made here."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise WriteError(f"{out}: exists and is no folder; choose another out")
-    try:
-        if out.exists() and any(out.iterdir()):
-            _check_replaceable(out, overwrite)
-    except WriteError:
-        raise
-    except OSError as error:
-        raise WriteError(f"{out}: cannot be examined: {error.strerror}") from error
-    parent = _existing_parent(out)
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise WriteError(f"{out}: {parent} is not a folder that can be written to")
-
-
-def _check_replaceable(out: Path, overwrite: bool) -> None:
-    """Raise WriteError unless a folder holds nothing but maps, and they may be replaced."""
-    others = "choose another out (overwrite replaces maps only)"
-    try:
-        written = json.loads((out / "maps.json").read_bytes())["format"] == FORMAT
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        written = False
-    if not written:
-        raise WriteError(f"{out}: exists and holds no maps, but other files; {others}")
-    if not overwrite:
-        raise WriteError(f"{out}: holds maps already; choose another out, or overwrite=True")
-    for folder, folders, files in os.walk(out):
-        at = Path(folder).relative_to(out)
-        if at == Path():
-            strange = [n for n in files if n not in _OWN_NAMES] + [
-                n for n in folders if n not in _STACKS
-            ]
-        else:
-            strange = [n for n in files if not _IMAGE_NAME.fullmatch(n)] + folders
-        strange = sorted(set(strange) - _SYSTEM_NAMES)
-        if strange:
-            raise WriteError(f"{out}: holds {at / strange[0]} beside the maps; {others}")
 
 
 def load(path: str | PathLike[str]) -> Maps:
@@ -313,6 +221,10 @@ def load(path: str | PathLike[str]) -> Maps:
     try:
         text = (folder / "maps.json").read_text(encoding="utf-8")
     except FileNotFoundError:
+        if channels := channel_folders(folder):
+            told = ", ".join(channels)
+            what = f"holds maps of several channels, each in a folder of its own: {told}"
+            raise ReadError(what, folder) from None
         what = "no maps.json in it" if folder.is_dir() else "no such folder"
         raise ReadError(f"holds no maps ({what}); was the run interrupted?", folder) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -333,7 +245,7 @@ def load(path: str | PathLike[str]) -> Maps:
 
     stacks: dict[str, Any] = {}
     names = _image_names(info) if layout == "published" else {}
-    for name in _STACKS:
+    for name in STACKS:
         times_s = info.bin_times_s if name == "binned" else info.times_s
         shape = (times_s.size, *info.shape, *((3,) if name == "rgb" else ()))
         dtype = _dtype(info, name)
@@ -459,6 +371,8 @@ def _description(info: Info, layout: Layout, *, mask: bool) -> dict[str, Any]:
         "frame_rate_hz": info.frame_rate_hz,
         "pixel_size_mm": info.pixel_size_mm,
         "start_s": info.start_s,
+        "dropped_frames": info.dropped_frames,
+        "doubled_frames": info.doubled_frames,
         "notes": list(info.notes),
         "times_s": info.times_s.tolist(),
         "bin_times_s": info.bin_times_s.tolist(),
@@ -489,9 +403,16 @@ def _info(description: Mapping[str, Any]) -> Info:
         frame_rate_hz=arguments.positive("frame_rate_hz", description["frame_rate_hz"]),
         pixel_size_mm=arguments.positive("pixel_size_mm", description["pixel_size_mm"]),
         start_s=None if start_s is None else arguments.number("start_s", start_s),
+        dropped_frames=_count(description, "dropped_frames"),
+        doubled_frames=_count(description, "doubled_frames"),
         source=dict(description["source"]),
         notes=tuple(map(str, description["notes"])),
     )
+
+
+def _count(description: Mapping[str, Any], name: str) -> int | None:
+    value = description[name]
+    return None if value is None else arguments.integer(name, value, 0)
 
 
 def _times(description: Mapping[str, Any], name: str) -> NDArray[np.float64]:
@@ -499,17 +420,3 @@ def _times(description: Mapping[str, Any], name: str) -> NDArray[np.float64]:
     if not times_s.size or (np.diff(times_s) <= 0).any():
         raise ValueError(f"{name} must increase")
     return times_s
-
-
-def _existing_parent(path: Path) -> Path:
-    parent = path.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
-    return parent
-
-
-def _write_error(out: Path, error: OSError) -> WriteError:
-    if isinstance(error, WriteError):
-        return error
-    reason = error.strerror or str(error)
-    return WriteError(error.errno, f"{reason}; nothing was left there", os.fspath(out))

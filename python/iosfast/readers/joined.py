@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import _core
 from ..errors import ReadError
-from .pixels import PixelRecording, file_source
+from .pixels import Layout
 from .recording import ClockName, Recording
 
 
@@ -47,11 +47,12 @@ class JoinedRecording(Recording):
         self._parts = tuple(parts)
         self._firsts = np.cumsum([0] + [len(part) for part in parts])
         self._core_source: _core.FrameSource | None = None
-        plain = [p for p in parts if isinstance(p, PixelRecording)]
-        kinds = {(p.stored_dtype, p.row_bytes) for p in plain}
-        if len(plain) == len(parts) and len(kinds) == 1:
-            runs = [run for part in plain for run in part.runs]
-            self._core_source = file_source(runs, self.shape[1:], *kinds.pop())
+        self._layout: Layout | None = None
+        layouts = [part.layout for part in parts]
+        told = [layout for layout in layouts if layout is not None]
+        if len(told) == len(parts) and len({(x.dtype, x.row_bytes) for x in told}) == 1:
+            self._layout = told[0]._replace(runs=tuple(run for x in told for run in x.runs))
+            self._core_source = self._layout.source(self.shape[1:])
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         if self._core_source is not None:
@@ -67,6 +68,11 @@ class JoinedRecording(Recording):
     def frame_source(self) -> _core.FrameSource | None:
         """All parts' pixels, if they lie uncompressed."""
         return self._core_source
+
+    @property
+    def layout(self) -> Layout | None:
+        """All parts' pixels, if they lie uncompressed."""
+        return self._layout
 
     def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
         """Return the times of all parts, in their order."""

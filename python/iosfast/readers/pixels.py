@@ -45,20 +45,55 @@ class Run(NamedTuple):
     frames: int
 
 
-def file_source(
-    runs: Iterable[Run], shape: tuple[int, int], dtype: np.dtype[Any], row_bytes: int = 0
-) -> _core.FrameSource:
-    """Return the core's view of frames in files."""
-    numbers: dict[str, int] = {}
-    rows = [
-        (numbers.setdefault(run.path, len(numbers)), run.offset, run.stride, run.frames)
-        for run in runs
-    ]
-    # Files are opened when they are read, perhaps from another working directory.
-    paths = [os.path.abspath(path) for path in numbers]
-    return _core.FrameSource(
-        paths, np.array(rows, np.int64).reshape(-1, 4), shape, dtype, row_bytes
-    )
+class Layout(NamedTuple):
+    """Where all pixels of a recording lie uncompressed in files.
+
+    Attributes
+    ----------
+    runs : tuple of Run
+    dtype : numpy dtype
+        With the byte order of the files.
+    row_bytes : int
+        Distance of rows, if they are padded, else 0.
+    """
+
+    runs: tuple[Run, ...]
+    dtype: np.dtype[Any]
+    row_bytes: int = 0
+
+    def source(self, shape: tuple[int, int]) -> _core.FrameSource:
+        """Return the core's view of frames of this shape."""
+        numbers: dict[str, int] = {}
+        rows = [
+            (numbers.setdefault(run.path, len(numbers)), run.offset, run.stride, run.frames)
+            for run in self.runs
+        ]
+        # Files are opened when they are read, perhaps from another working directory.
+        paths = [os.path.abspath(path) for path in numbers]
+        segments = np.array(rows, np.int64).reshape(-1, 4)
+        return _core.FrameSource(paths, segments, shape, self.dtype, self.row_bytes)
+
+    def selected(self, frames: NDArray[np.int64], step: int) -> Layout:
+        """Return the layout of some frames, in increasing order, mostly `step` apart."""
+        place = np.array([run[1:] for run in self.runs], np.int64)
+        firsts = np.cumsum(place[:, 2]) - place[:, 2]
+        which = np.searchsorted(firsts, frames, "right") - 1
+        inside = frames - firsts[which]
+        offsets = place[which, 0] + inside * place[which, 1]
+        breaks = (np.diff(which) != 0) | (np.diff(inside) != step)
+        begins = np.concatenate([[0], np.flatnonzero(breaks) + 1])
+        counts = np.diff(begins, append=frames.size)
+        runs = tuple(
+            Run(self.runs[run].path, offset, stride * step, count)
+            for run, offset, stride, count in zip(
+                which[begins].tolist(),
+                offsets[begins].tolist(),
+                place[which[begins], 1].tolist(),
+                counts.tolist(),
+                strict=True,
+            )
+        )
+        return self._replace(runs=runs)
 
 
 class PixelRecording(Recording):
@@ -87,12 +122,8 @@ class PixelRecording(Recording):
     ) -> None:
         check_pixels(dtype, lambda text: ReadError(text, source))
         super().__init__(source=fspath(source), shape=shape, dtype=dtype, **options)
-        self.runs = tuple(runs)
-        self.row_bytes = row_bytes
-        self._stored_dtype = dtype
-        self._core_source: _core.FrameSource | None = file_source(
-            self.runs, shape[1:], dtype, row_bytes
-        )
+        self._layout = Layout(tuple(runs), dtype, row_bytes)
+        self._core_source: _core.FrameSource | None = self._layout.source(shape[1:])
         assert self._core_source.frames == shape[0]
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
@@ -110,6 +141,6 @@ class PixelRecording(Recording):
         self._core_source = None
 
     @property
-    def stored_dtype(self) -> np.dtype[Any]:
-        """Dtype with the byte order of the file."""
-        return self._stored_dtype
+    def layout(self) -> Layout:
+        """Where the pixels lie, for other recordings made of them."""
+        return self._layout

@@ -18,6 +18,7 @@ from ..errors import ReadError
 
 if TYPE_CHECKING:
     from .._core import FrameSource
+    from .pixels import Layout
 
 ClockName = Literal["mtime", "name", "datetime"]
 
@@ -85,6 +86,11 @@ class Recording(abc.ABC):
     @property
     def frame_source(self) -> FrameSource | None:
         """Where the pixels lie uncompressed, for the core; None if they must be decoded."""
+        return None
+
+    @property
+    def layout(self) -> Layout | None:
+        """In which files, and where, the pixels of `frame_source` lie; None if they do not."""
         return None
 
     @property

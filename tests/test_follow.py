@@ -1,0 +1,180 @@
+"""Recordings that are still being written give the maps that the complete ones give."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+import reference
+import tifffile
+
+import iosfast
+from iosfast import IosfastWarning, ReadError, Recipe, preprocess
+
+RECIPE = Recipe(interval_bins=2, smoothing_px=3)
+OPTIONS = {"recipe": RECIPE, "frame_rate_hz": 20.0}
+FRAMES = reference.sample((130, 9, 14), np.uint16, seed=4)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr("iosfast.follow.POLL_S", 0.02)
+
+
+def write_raw(path, frames):
+    """In pieces that end within frames."""
+    data = frames.tobytes()
+    with path.open("wb") as file:
+        for at in range(0, len(data), 1111):
+            file.write(data[at : at + 1111])
+            file.flush()
+            time.sleep(0.001)
+
+
+def write_tiff(path, frames):
+    with tifffile.TiffWriter(path) as writer:
+        for frame in frames:
+            writer.write(frame, metadata=None, contiguous=False)
+            time.sleep(0.001)
+
+
+def write_folder(path, frames):
+    path.mkdir()
+    for i, frame in enumerate(frames):
+        tifffile.imwrite(path / f"f{i}.tif", frame, metadata=None)
+        time.sleep(0.001)
+
+
+def write_npy(path, frames):
+    """Its header tells from the begin how many frames there will be."""
+    np.save(path, frames)
+    data = path.read_bytes()
+    with path.open("wb") as file:
+        for at in range(0, len(data), 2500):
+            file.write(data[at : at + 2500])
+            file.flush()
+            time.sleep(0.001)
+
+
+KINDS = {
+    "a.raw": (write_raw, {"shape": (9, 14)}),
+    "a.tif": (write_tiff, {}),
+    "a.npy": (write_npy, {}),
+    "folder": (write_folder, {}),
+}
+
+
+def assert_same(maps, expected):
+    for name in ("binned", "change", "rgb", "times_s", "bin_times_s", "bin_frames"):
+        np.testing.assert_array_equal(getattr(maps, name), getattr(expected, name))
+    assert maps.notes == expected.notes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("where", ["memory", "stack", "published"])
+def test_a_growing_recording(tmp_path, kind, where):
+    write, given = KINDS[kind]
+    path, out = tmp_path / "data" / kind, tmp_path / "maps"
+    path.parent.mkdir()
+    told = {} if where == "memory" else {"out": out, "layout": where, "start_time": "2023-09-22"}
+    if where == "memory":
+        told["start_time"] = "2023-09-22"
+    seen = []
+
+    def write_later():
+        time.sleep(0.1)
+        write(path, FRAMES)
+
+    writer = threading.Thread(target=write_later)
+    writer.start()
+    maps = preprocess(
+        path,
+        follow=True,
+        silence_s=2.0,
+        progress=lambda done, _: seen.append(done),
+        **OPTIONS,
+        **given,
+        **told,
+    )
+    writer.join()
+    assert_same(maps, preprocess(path, **OPTIONS, **given, start_time="2023-09-22"))
+    assert seen[-1] == 130
+    assert len(seen) > 2  # it kept up, instead of waiting for the end
+    assert seen == sorted(seen)
+    if where != "memory":
+        assert maps.path == out
+        assert_same(iosfast.load(out), maps)
+        assert sorted(os.listdir(tmp_path)) == ["data", "maps"]
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_channels_of_a_growing_recording(tmp_path, where):
+    path = tmp_path / "a.raw"
+    writer = threading.Thread(target=write_raw, args=(path, FRAMES))
+    writer.start()
+    given = {"shape": (9, 14), "channels": ("violet", "blue"), **OPTIONS}
+    out = tmp_path / "maps" if where == "disk" else None
+    maps = preprocess(path, follow=True, silence_s=1.5, out=out, **given)
+    writer.join()
+    for name, expected in preprocess(path, **given).items():
+        assert_same(maps[name], expected)
+
+
+def test_a_complete_recording_and_one_frame_that_is_cut(tmp_path):
+    path = tmp_path / "a.raw"
+    path.write_bytes(FRAMES.tobytes() + b"half of a frame")
+    with pytest.warns(IosfastWarning, match="1 of 131 frames is lost"):
+        maps = preprocess(path, follow=True, silence_s=0.1, shape=(9, 14), **OPTIONS)
+    np.testing.assert_array_equal(maps.binned, preprocess(FRAMES, **OPTIONS).binned)
+    assert any("the file is cut" in note for note in maps.notes)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"II*\0"])
+def test_a_recording_that_never_comes(tmp_path, content):
+    path = tmp_path / "a.tif"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ReadError, match=r"does not exist|is empty|is cut before"):
+        preprocess(path, follow=True, silence_s=0.1, out=tmp_path / "maps", **OPTIONS)
+    assert not (tmp_path / "maps").exists()
+    assert all(not name.startswith(".maps") for name in os.listdir(tmp_path))
+
+
+def test_a_recording_that_becomes_shorter(tmp_path):
+    path = tmp_path / "a.raw"
+    path.write_bytes(FRAMES.tobytes())
+    seen = []
+
+    def shorten(done, _):
+        seen.append(done)
+        os.truncate(path, 10 * FRAMES[0].nbytes)
+
+    with pytest.raises(
+        ReadError, match=r"has become shorter .* 10 frames, after 130|the file ends at"
+    ):
+        preprocess(path, follow=True, silence_s=0.5, shape=(9, 14), progress=shorten, **OPTIONS)
+    assert seen
+
+
+def test_what_cannot_be_followed(tmp_path):
+    path = tmp_path / "a.raw"
+    path.write_bytes(FRAMES.tobytes())
+    with pytest.raises(TypeError, match="for a path"):
+        preprocess(FRAMES, follow=True, **OPTIONS)
+    with pytest.raises(ValueError, match="silence_s must be above 0"):
+        preprocess(path, follow=True, silence_s=0, **OPTIONS)
+    with pytest.raises(TypeError, match="cannot be given, only named"):
+        preprocess(
+            path, follow=True, silence_s=0.1, shape=(9, 14), times=np.arange(130), recipe=RECIPE
+        )
+    with pytest.raises(ValueError, match="too few for a map"):
+        preprocess(path, follow=True, silence_s=0.1, shape=(9, 14), frame_rate_hz=100)
+    frames = FRAMES.copy()
+    frames[:] = 7
+    path.write_bytes(frames.tobytes())
+    with pytest.warns(IosfastWarning, match="60 Hz is assumed"):
+        maps = preprocess(path, follow=True, silence_s=0.1, shape=(9, 14), recipe=RECIPE)
+    assert (maps.frame_rate_hz, len(maps)) == (60, 0 if len(maps.bin_times_s) < 3 else len(maps))
