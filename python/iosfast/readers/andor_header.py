@@ -115,7 +115,10 @@ def _sif_parser() -> ModuleType:
 
 
 def _parse(parser: ModuleType, file: BinaryIO, path: Path, pixels: bool) -> SifHeader:
-    if file.read(len(MAGIC)) != MAGIC:
+    magic = file.read(len(MAGIC))
+    if magic and magic != MAGIC and MAGIC.startswith(magic):
+        raise _cut(path)
+    if magic != MAGIC:
         raise ReadError("is no Andor file, though its name says so", path)
     file.seek(0)
     view = _HeaderView(file)
@@ -126,11 +129,9 @@ def _parse(parser: ModuleType, file: BinaryIO, path: Path, pixels: bool) -> SifH
         region = _region(view)
     except Exception as error:  # the parser fails in any way on bytes that it does not expect
         if view.at_end:
-            raise ReadError(
-                "is cut within its header; nothing of it can be read", path, 0
-            ) from None
+            raise _cut(path) from None
         raise ReadError(
-            f"has a header that is damaged, or of an unknown version of the format: {error}", path
+            f"has a header that is damaged, or of an unknown version: {str(error)[:80]!r}", path
         ) from error
     width, height = size
     if frames < 1 or not (1 <= width <= _MAX_SIDE and 1 <= height <= _MAX_SIDE):
@@ -162,6 +163,10 @@ def _parse(parser: ModuleType, file: BinaryIO, path: Path, pixels: bool) -> SifH
         facts,
         tuple(remarks),
     )
+
+
+def _cut(path: Path) -> ReadError:
+    return ReadError("is cut within its header; nothing of it can be read", path, 0)
 
 
 class _HeaderView:
@@ -210,16 +215,17 @@ def _stamps(
     begin, end = view.marks[0], int(info["offset"])
     view.file.seek(begin)
     *lines, rest = view.file.read(end - begin).split(b"\n")
-    following = view.file.read(2)
     numbers = np.array([_number(line) for line in lines], np.int64)
     stamps, flag, ticks = numbers[:frames], numbers[frames : frames + 1], numbers[frames + 1 :]
     if rest or stamps.size != frames or ticks.size not in (0, frames):
         raise ValueError(f"{numbers.size:,} time stamps for {frames:,} frames")
-    if flag.size and flag[0] != (ticks.size > 0):
+    if flag.size and lines[frames] != (b"1" if ticks.size else b"0"):
         raise ValueError(f"{ticks.size:,} clock ticks for {frames:,} frames")
-    if not flag.size and info["SifVersion"] >= _WITH_TICKS and following == b"1\n":
-        view.at_end = True
-        raise ValueError("clock ticks are cut")
+    if not flag.size and info["SifVersion"] >= _WITH_TICKS:
+        raise ValueError("no flag behind the time stamps")
+    widths = {len(line) for line in lines[1:frames]}  # without the first one's spaces
+    if len(widths) > 1 and any(line.startswith(b" ") for line in lines[1:frames]):
+        raise ValueError("a line break within the time stamps")
     return stamps, ticks if ticks.size else None
 
 
@@ -234,6 +240,8 @@ def _region(view: _HeaderView) -> dict[str, int]:
     begin = view.marks[0]
     view.file.seek(max(0, begin - 1024))
     line = view.file.read(min(begin, 1024)).rstrip().rsplit(b"\n", 1)[-1].split()
+    if len(line) < 8:
+        raise ValueError("the line on the region is not whole")
     left, top, right, bottom = (int(number) for number in line[1:5])
     return {"left": left, "right": right, "bottom": bottom, "top": top}
 

@@ -24,7 +24,7 @@ from .truncation import whole_frames
 _PIXEL = np.dtype("<f4")
 
 #: ``name``, ``name_X2`` and ``name_0002`` are of the series ``name``.
-_SERIES = re.compile(r"(?P<base>.*?)(?:[ _-]?(?P<mark>[xX]?)(?P<number>\d+))?", re.DOTALL)
+_SERIES = re.compile(r"(?P<base>.*?)(?:[ _-]?(?P<mark>[xX]?)(?P<number>[0-9]+))?", re.DOTALL)
 _MOST_PARTS = 10_000
 
 

@@ -27,7 +27,7 @@ from .truncation import whole_frames
 _INI = "acquisitionmetadata.ini"
 _INI_BYTES = 1 << 16
 _SPOOL = "spool.dat"
-_SPOOL_NAME = re.compile(r"(\d{1,18})spool\.dat", re.IGNORECASE)
+_SPOOL_NAME = re.compile(r"([0-9]{1,18})spool\.dat", re.IGNORECASE)
 
 #: Pixels that take whole bytes, by the SDK's name; Mono12 has its 12 bits in 16.
 _PLAIN: dict[str, np.dtype[Any]] = {
@@ -88,9 +88,7 @@ def open_spool(folder: Path, options: Options) -> Recording:
     if layout.encoding == _PACKED:
         return Mono12PackedFrames(index.runs, shape, layout.stride, **facts)
     dtype = _PLAIN[layout.encoding]
-    if layout.stride != layout.row:
-        facts["row_bytes"] = layout.stride
-    return StampedPixels(index.runs, shape, dtype, **facts)
+    return StampedPixels(index.runs, shape, dtype, row_bytes=layout.stride, **facts)
 
 
 @dataclass(frozen=True)
@@ -133,8 +131,10 @@ class _Layout:
 
         def number(name: str, most: int, section: str = "data", default: str = "") -> int:
             said = parser.get(section, name, fallback=default)
-            if re.fullmatch(r"\d{1,18}", said) is None or not 1 <= int(said) <= most:
-                raise ReadError(f"tells {name}={said!r}, not a number from 1 to {most:,}", path)
+            if re.fullmatch(r"[0-9]{1,18}", said) is None or not 1 <= int(said) <= most:
+                raise ReadError(
+                    f"tells {name}={said[:40]!r}, not a number from 1 to {most:,}", path
+                )
             return int(said)
 
         encoding = parser.get("data", "PixelEncoding", fallback="")
