@@ -215,6 +215,8 @@ def _stamps(
     begin, end = view.marks[0], int(info["offset"])
     view.file.seek(begin)
     *lines, rest = view.file.read(end - begin).split(b"\n")
+    if re.match(rb" +[0-9]+\n", view.file.read(32)):
+        raise ValueError("more time stamps than frames")
     numbers = np.array([_number(line) for line in lines], np.int64)
     stamps, flag, ticks = numbers[:frames], numbers[frames : frames + 1], numbers[frames + 1 :]
     if rest or stamps.size != frames or ticks.size not in (0, frames):
