@@ -251,7 +251,7 @@ def test_strange_spool_files(tmp_path):
     with pytest.raises(ReadError, match="both have the number 0"):
         open_recording(tmp_path)
     (tmp_path / "spool.dat").write_bytes(b"")
-    with pytest.raises(ReadError, match="is named like a spool file without a number"):
+    with pytest.raises(ReadError, match="named like a spool file, but without"):
         open_recording(tmp_path)
 
 

@@ -238,6 +238,9 @@ def test_one_file_of_a_series_says_so(tmp_path):
         "(w_001.sif, w_003.sif); give the folder, or a list of files, to join them"
     )
     assert open_recording(tmp_path / "other.sif").notes == ()
+    for day in (20240101, 20240102):
+        saved(tmp_path / f"{day}.sif")
+    assert open_recording(tmp_path / "20240101.sif").notes == ()
 
 
 def test_the_first_file_of_a_series_of_solis_warns(tmp_path):

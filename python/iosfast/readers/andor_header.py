@@ -58,6 +58,8 @@ class SifHeader:
         (Y, X).
     offset : int
         Where the pixels begin in a .sif file, in bytes.
+    size : int
+        Of the file, in bytes.
     frame_rate_hz : float or None
         By the kinetic cycle time; None where it contradicts the accumulations.
     start_s : float or None
@@ -76,6 +78,7 @@ class SifHeader:
     frames: int
     shape: tuple[int, int]
     offset: int
+    size: int
     frame_rate_hz: float | None
     start_s: float | None
     times_s: NDArray[np.float64] | None
@@ -150,12 +153,13 @@ def _parse(parser: ModuleType, file: BinaryIO, path: Path, pixels: bool) -> SifH
     rate, remark = _frame_rate(info)
     times_s = _times(stamps, ticks, tail)
     remarks = [remark] if remark else []
-    if times_s is None and np.any(stamps):
+    if times_s is None and frames > 1 and np.any(stamps):
         remarks.append("its time stamps do not increase from frame to frame, and are not used")
     return SifHeader(
         frames,
         (height, width),
         offset,
+        os.fstat(file.fileno()).st_size,
         rate,
         _start(info, tail),
         times_s,
@@ -225,9 +229,9 @@ def _stamps(
         raise ValueError(f"{ticks.size:,} clock ticks for {frames:,} frames")
     if not flag.size and info["SifVersion"] >= _WITH_TICKS:
         raise ValueError("no flag behind the time stamps")
-    widths = {len(line) for line in lines[1:frames]}  # without the first one's spaces
-    if len(widths) > 1 and any(line.startswith(b" ") for line in lines[1:frames]):
-        raise ValueError("a line break within the time stamps")
+    for part in (lines[1:frames], lines[frames + 1 :]):  # the first line is without its spaces
+        if len({len(line) for line in part}) > 1 and any(line.startswith(b" ") for line in part):
+            raise ValueError("a line break within the time stamps")
     return stamps, ticks if ticks.size else None
 
 
@@ -238,7 +242,7 @@ def _number(line: bytes) -> int:
 
 
 def _region(view: _HeaderView) -> dict[str, int]:
-    """Return the part of the chip that was read, in pixels counted from 1, rows from below."""
+    """Return the part of the chip that was read, in its own pixels, counted from 1."""
     begin = view.marks[0]
     view.file.seek(max(0, begin - 1024))
     line = view.file.read(min(begin, 1024)).rstrip().rsplit(b"\n", 1)[-1].split()

@@ -25,7 +25,7 @@ _PIXEL = np.dtype("<f4")
 
 #: ``name``, ``name_X2`` and ``name_0002`` are of the series ``name``.
 _SERIES = re.compile(r"(?P<base>.*?)(?:[ _-]?(?P<mark>[xX]?)(?P<number>[0-9]+))?", re.DOTALL)
-_MOST_PARTS = 10_000
+_MOST_PARTS = 10_000  #: Larger numbers are dates, or anything else.
 
 
 class StampedPixels(PixelRecording):
@@ -127,7 +127,7 @@ def _open_one(path: Path, allow_truncated: bool) -> StampedPixels:
     frames, (height, width) = header.frames, header.shape
     frame_bytes = height * width * _PIXEL.itemsize
     notes: tuple[str, ...] = ()
-    room = max(0, path.stat().st_size - header.offset)
+    room = max(0, header.size - header.offset)
     if room < frames * frame_bytes:
         whole = room // frame_bytes
         notes = whole_frames(path, whole, frames, allow_truncated)
@@ -155,6 +155,8 @@ def _place(name: str) -> tuple[str, str, int | None]:
     match = _SERIES.fullmatch(Path(name).stem)
     assert match is not None  # as all of it is optional
     number = None if match["number"] is None else int(match["number"])
+    if number is not None and number >= _MOST_PARTS:
+        return Path(name).stem.lower(), "", None
     return match["base"].lower(), (match["mark"] or "").lower(), number
 
 
@@ -191,7 +193,7 @@ def _doubts(names: Iterable[str]) -> list[str]:
         doubts.append(f"files of {len(series)} series are joined ({', '.join(list(series)[:3])})")
     for base, numbers in series.items():
         for before, after in itertools.pairwise(sorted(numbers)):
-            if after > before + 1 and after < _MOST_PARTS:  # others are dates
+            if after > before + 1:
                 doubts.append(f"number {before + 1} of the series {base!r} is missing")
                 break
     return doubts

@@ -27,7 +27,7 @@ from .truncation import whole_frames
 _INI = "acquisitionmetadata.ini"
 _INI_BYTES = 1 << 16
 _SPOOL = "spool.dat"
-_SPOOL_NAME = re.compile(r"([0-9]{1,18})spool\.dat", re.IGNORECASE)
+_SPOOL_NAME = re.compile(r"([0-9]{1,12})spool\.dat", re.IGNORECASE)
 
 #: Pixels that take whole bytes, by the SDK's name; Mono12 has its 12 bits in 16.
 _PLAIN: dict[str, np.dtype[Any]] = {
@@ -147,7 +147,7 @@ class _Layout:
             number("AOIStride", 1 << 20),
             encoding,
             number("ImageSizeBytes", 1 << 32),
-            number("ImagesPerFile", 1 << 24, "multiimage", "1"),
+            number("ImagesPerFile", 1 << 20, "multiimage", "1"),
         )
         if layout.stride < layout.row or layout.image < layout.used:
             raise ReadError(
@@ -201,7 +201,10 @@ class _Listing:
                         # The last digit is the first in the name.
                         found.append((int(match[1][::-1]), name))
                     elif name.lower().endswith(_SPOOL) and not name.startswith("."):
-                        raise ReadError("is named like a spool file without a number", entry.path)
+                        raise ReadError(
+                            "is named like a spool file, but without a number of up to 12 digits",
+                            entry.path,
+                        )
                     elif name.lower().endswith(".sifx") and not name.startswith("."):
                         headers.append(name)
         except OSError as error:
