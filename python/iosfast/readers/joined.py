@@ -74,6 +74,20 @@ class JoinedRecording(Recording):
         """All parts' pixels, if they lie uncompressed."""
         return self._layout
 
+    @property
+    def times_s(self) -> NDArray[np.float64] | None:
+        """Time stamps, if all parts have them and they go on from one part to the next.
+
+        Where they start anew in each part, nothing tells the time between two parts.
+        """
+        times = [part.times_s for part in self._parts]
+        told = [t for t in times if t is not None]
+        if len(told) < len(times):
+            return None
+        joined = np.concatenate(told)
+        joints = self._firsts[1:-1]
+        return joined if bool((joined[joints] > joined[joints - 1]).all()) else None
+
     def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
         """Return the times of all parts, in their order."""
         return np.concatenate([part.clock_s(clock) for part in self._parts])

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import ReadError
-from . import folder, raw, tiff
+from . import andor_sif, andor_spool, folder, raw, tiff
+from .andor_header import MAGIC as _ANDOR_MAGIC
 from .joined import JoinedRecording
 from .memory import ArrayRecording
 from .reader import HEAD_BYTES, Options, Reader, check_is_recording, starts_with
@@ -87,6 +88,8 @@ def open_recording(
             raise ValueError("source is an empty list")
         if not options.given() and len(paths) > 1 and all(_looks_like_tiff(p) for p in paths):
             return _open_tiffs(paths, None, allow_truncated, ())
+        if not options.given() and len(paths) > 1 and all(map(andor_sif.is_sif_name, paths)):
+            return andor_sif.open_series(paths, None, allow_truncated)
         return _joined([_open_path(p, options) for p in paths])
     raise TypeError(
         "source must be a path, a list of paths, an array (T, Y, X) or a Recording, "
@@ -159,6 +162,9 @@ _RAW = Reader("a raw file", lambda path, head: True, raw.open_raw, ("shape", "dt
 READERS = (
     Reader("a TIFF file", starts_with(*_TIFF_MAGIC), _open_tiff),
     Reader("a .npy file", starts_with(raw.NPY_MAGIC), raw.open_npy),
+    Reader("an Andor .sif file", starts_with(_ANDOR_MAGIC), andor_sif.open_sif),
+    Reader("an Andor spool folder", andor_spool.is_spool_folder, andor_spool.open_spool),
+    Reader("a folder of .sif files", andor_sif.is_sif_folder, andor_sif.open_sif_folder),
     Reader("a folder of TIFF files", _is_folder, _open_folder),
 )
 
