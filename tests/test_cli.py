@@ -239,7 +239,54 @@ def test_the_same_input_gives_the_same_bytes(here, capsys):
     assert first == second
 
 
+# Channels, and recordings that grow
+
+
+@pytest.mark.parametrize(
+    ("given", "names"), [(["2"], ["0", "1"]), (["violet", "blue"], ["blue", "violet"])]
+)
+def test_channels(here, capsys, given, names):
+    arguments = ("--channels", *given, "--bin-seconds", "0.5", "--interval-bins", "2")
+    code, lines, errors = command(
+        capsys, "preprocess", "a.tif", "--out", "out", "--no-progress", *arguments
+    )
+    assert (code, errors) == (0, [])
+    assert sorted(os.listdir("out")) == names
+    assert sum(line.startswith("picture: ") for line in lines) == 2
+    recipe = Recipe(bin_seconds=0.5, interval_bins=2)
+    expected = preprocess("a.tif", recipe=recipe, channels=2)
+    for name, channel in zip(sorted(expected), sorted(os.listdir("out")), strict=True):
+        if given == ["2"]:
+            same_maps(load(here / "out" / channel), expected[name])
+        with Image.open(f"out/{channel}/contact_sheet.png") as picture:
+            assert picture.width > 500
+
+
+def test_channels_of_the_file(here, capsys):
+    code, _, errors = command(capsys, "preprocess", "a.tif", "--out", "out", "--channels", "file")
+    assert (code, errors) == (1, ["iosfast: error: a.tif: tells of no channels; give their names"])
+
+
+def test_follow(here, capsys):
+    expected = make(capsys, out="out")
+    same_maps(make(capsys, "--follow", "--silence-s", "0.3", out="followed"), expected)
+
+
 # info
+
+
+def test_info_of_time_stamps_and_channels(here, capsys, monkeypatch):
+    times_s = np.delete(np.arange(63), [7, 9, 10]) / 4
+    monkeypatch.setattr("iosfast.readers.tiff.TiffRecording.times_s", times_s, raising=False)
+    code, lines, _ = command(capsys, "info", "a.tif")
+    rows = dict(line.split(":", 1) for line in lines)
+    told = "4 Hz; 3 frames are missing, in 2 places, the first is after frame 6"
+    assert (code, rows["time stamps"].strip()) == (0, told)
+    monkeypatch.setattr("iosfast.readers.tiff.TiffRecording.times_s", np.arange(60.0) ** 2)
+    code, lines, _ = command(capsys, "info", "a.tif")
+    rows = dict(line.split(":", 1) for line in lines)
+    told = "3481 s from first to last, at no steady rate"
+    assert (code, rows["time stamps"].strip()) == (0, told)
 
 
 def test_info(here, capsys):
@@ -261,6 +308,8 @@ def test_info(here, capsys):
         "duration": "15.0 s",
         "pixel size": "0.02 mm",
         "begin": "2023-09-22 22:14:31",
+        "time stamps": "none",
+        "channels": "one",
         "read by": "byte ranges (fast)",
     }
 

@@ -15,6 +15,7 @@ from .progress import heeding_interrupts
 
 if TYPE_CHECKING:
     from .maps import Maps
+    from .readers import Recording
 
 #: Exit codes: an error of the data or the disk; misuse (argparse's own); Ctrl-C.
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -69,7 +70,12 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
         "source",
         nargs="+",
         metavar="SOURCE",
-        help="TIFF, .npy or raw file, a folder of TIFF files, or several files in order",
+        help="a recording of any kind that iosfast knows, or several files in order",
+    )
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="which recording of a file that holds several (HDF5, NWB, Zarr)",
     )
     group = parser.add_argument_group("raw files, and files that are cut")
     group.add_argument("--shape", type=_shape, metavar="[T,]Y,X", help="shape of a raw file")
@@ -119,6 +125,25 @@ def _add_preprocess(commands: Any) -> None:
         "--times",
         choices=("frames", "mtime", "name", "datetime"),
         help="bin by a clock of the files instead of counting frames",
+    )
+    parser.add_argument(
+        "--channels",
+        nargs="+",
+        metavar="NAME",
+        help="wavelengths whose frames follow each other in turn: their names, their number, or "
+        "'file' if the file tells; each has a folder of its own in DIR",
+    )
+    parser.add_argument(
+        "--follow",
+        action="store_true",
+        help="keep up with a recording that is still being written",
+    )
+    parser.add_argument(
+        "--silence-s",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="seconds without a new frame that end --follow (default: 10)",
     )
     parser.add_argument(
         "--start-time", metavar="TIME", help="time of the first frame, as '2023-09-22 22:14:31'"
@@ -198,9 +223,16 @@ def _source(options: argparse.Namespace) -> Any:
     return options.source[0] if len(options.source) == 1 else options.source
 
 
-def _raw_options(options: argparse.Namespace) -> dict[str, Any]:
-    names = ("shape", "dtype", "offset", "allow_truncated")
+def _reading(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("shape", "dtype", "offset", "dataset", "allow_truncated")
     return {name: getattr(options, name) for name in names}
+
+
+def _channels(options: argparse.Namespace) -> Any:
+    given = options.channels
+    if given is None or len(given) > 1:
+        return given
+    return int(given[0]) if given[0].isdecimal() else "file" if given[0] == "file" else given
 
 
 def _recipe(options: argparse.Namespace) -> Any:
@@ -220,24 +252,28 @@ def _preprocess(options: argparse.Namespace) -> None:
     from .figures import contact_sheet
     from .preprocess import preprocess
 
-    maps = preprocess(
+    found: Any = preprocess(
         _source(options),
         recipe=_recipe(options),
         frame_rate_hz=options.frame_rate_hz,
         pixel_size_mm=options.pixel_size_mm,
         times=options.times,
+        channels=_channels(options),
         mask=options.mask,
         out=options.out,
         layout=options.layout,
         overwrite=options.overwrite,
         start_time=options.start_time,
+        follow=options.follow,
+        silence_s=options.silence_s,
         progress=not options.no_progress and sys.stderr.isatty(),
         threads=options.threads,
-        **_raw_options(options),
+        **_reading(options),
     )
-    _report(maps)
-    if not options.no_picture:
-        print(f"picture: {contact_sheet(maps, options.out / 'contact_sheet.png')}")
+    for maps in found.values() if isinstance(found, dict) else [found]:
+        _report(maps)
+        if not options.no_picture:
+            print(f"picture: {contact_sheet(maps, maps.path / 'contact_sheet.png')}")
 
 
 def _report(maps: Maps) -> None:
@@ -255,7 +291,7 @@ def _report(maps: Maps) -> None:
 def _info(options: argparse.Namespace) -> None:
     from .readers import open_recording
 
-    with open_recording(_source(options), **_raw_options(options)) as recording:
+    with open_recording(_source(options), **_reading(options)) as recording:
         t, y, x = recording.shape
         rate, size = recording.frame_rate_hz, recording.pixel_size_mm
         rows = {
@@ -269,12 +305,26 @@ def _info(options: argparse.Namespace) -> None:
             "duration": "unknown" if rate is None else f"{t / rate:.1f} s",
             "pixel size": "not told by the file" if size is None else f"{size:g} mm",
             "begin": _date(recording.start_s),
+            "time stamps": _time_stamps(recording),
+            "channels": ", ".join(recording.channels) or "one",
             "read by": "decoding" if recording.frame_source is None else "byte ranges (fast)",
         }
         for name, value in rows.items():
             print(f"{name + ':':14} {value}")
         for note in recording.notes:
             print(f"note: {note}")
+
+
+def _time_stamps(recording: Recording) -> str:
+    from .readers.frame_times import FrameTimes
+
+    times_s = recording.times_s
+    if times_s is None:
+        return "none"
+    found = FrameTimes.of(times_s)
+    if found is None:
+        return f"{times_s[-1] - times_s[0]:g} s from first to last, at no steady rate"
+    return f"{1 / found.interval_s:.6g} Hz; {found.report() or 'no frame is missing'}"
 
 
 def _date(start_s: float | None) -> str:
