@@ -106,8 +106,9 @@ def edges_of(bins: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def too_many_frames(frames: int) -> ValueError:
     """Error for a bin whose sum might not fit."""
+    told = f"{frames:,}" if frames < 10**12 else f"{frames:.3g}"
     return ValueError(
-        f"a bin of {frames:,} frames is more than the {_core.MAX_FRAMES_PER_BIN:,} whose sum is "
+        f"a bin of {told} frames is more than the {_core.MAX_FRAMES_PER_BIN:,} whose sum is "
         "sure to fit 32 bits; use shorter bins"
     )
 
