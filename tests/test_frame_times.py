@@ -6,10 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
+import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iosfast import IosfastWarning, Recipe, load, preprocess
 from iosfast.readers.frame_times import FrameTimes
+from iosfast.readers.memory import ArrayRecording
 
 
 def stamps(due, interval_s=1 / 60, jitter=0.0, resolution_s=0.0, seed=0, start_s=0.0):
@@ -87,3 +90,62 @@ def test_what_cannot_be_told(times):
 )
 def test_reports(due, report):
     assert FrameTimes.of(stamps(due)).report() == report
+
+
+# Through preprocess
+
+
+class Stamped(ArrayRecording):
+    """Frames with time stamps of their own."""
+
+    def __init__(self, frames, times_s, rate_hz=None):
+        super().__init__(frames)
+        self.frame_rate_hz, self._times_s = rate_hz, times_s
+
+    @property
+    def times_s(self):
+        return self._times_s
+
+
+RECIPE = Recipe(interval_bins=2, smoothing_px=3)
+
+
+def test_time_stamps_make_the_bins_and_tell_what_is_missing():
+    due = np.delete(np.arange(200), [30, 31, 32, 150])
+    frames = reference.sample((196, 7, 8), np.uint16, seed=4)
+    report = "by their time stamps, 4 frames are missing, in 2 places, the first is after frame 29"
+    with pytest.warns(IosfastWarning, match=report):
+        maps = preprocess(Stamped(frames, due / 20), recipe=RECIPE)
+    assert maps.bin_frames.tolist() == [20, 17, 20, 20, 20, 20, 20, 19, 20, 20]
+    assert (maps.info.dropped_frames, maps.info.doubled_frames) == (4, 0)
+    assert report in maps.notes
+    for i in (1, 7):
+        inside = due // 20 == i
+        np.testing.assert_array_equal(maps.binned[i], reference.bin_mean(frames[inside]))
+    assert maps.source["timed_by"] == "time stamps"
+    with pytest.warns(IosfastWarning, match="4 frames are missing"):
+        counted = preprocess(Stamped(frames, due / 20, 20.0), recipe=Recipe(bin_frames=20))
+    assert set(counted.bin_frames.tolist()) == {20}
+    assert (counted.info.dropped_frames, counted.source["timed_by"]) == (4, "frames")
+
+
+def test_doubled_frames_are_told(tmp_path):
+    due = np.sort([*range(200), 77, 78])
+    frames = reference.sample((202, 7, 8), np.uint16, seed=4)
+    with pytest.warns(IosfastWarning, match="2 frames are doubled, the first is frame 78"):
+        maps = preprocess(Stamped(frames, due / 20), recipe=RECIPE, out=tmp_path / "a")
+    assert maps.bin_frames.tolist() == [20, 20, 20, 22, *[20] * 6]
+    again = load(tmp_path / "a")
+    assert (again.info.dropped_frames, again.info.doubled_frames) == (0, 2)
+
+
+def test_a_frame_rate_that_is_not_that_of_the_time_stamps():
+    frames = reference.sample((200, 7, 8), np.uint16, seed=4)
+    with pytest.warns(IosfastWarning, match=r"0\.05 s apart .* 20 Hz, not the 30 Hz"):
+        preprocess(Stamped(frames, np.arange(200) / 20), recipe=RECIPE, frame_rate_hz=30.0)
+
+
+def test_recordings_without_time_stamps_tell_of_no_missing_frames(tmp_path):
+    frames = reference.sample((200, 7, 8), np.uint16, seed=4)
+    maps = preprocess(frames, recipe=RECIPE, frame_rate_hz=20.0, out=tmp_path / "a")
+    assert (maps.info.dropped_frames, maps.info.doubled_frames) == (None, None)

@@ -161,14 +161,14 @@ class _Followed:
     def _times_s(self, recording: Recording) -> NDArray[np.float64] | None:
         times = self._job.times
         if times is None:
-            return recording.times_s
+            return None if self._job.counts_frames else recording.times_s
         if isinstance(times, str):
             return recording.clock_s(times) if times in get_args(ClockName) else None  # type: ignore[arg-type]
         raise TypeError("times of a recording that is followed cannot be given, only named")
 
     def finish(self, recording: Recording) -> dict[str, Maps]:
         """Return the maps of all channels, given the complete recording."""
-        plans = self._job.plans(Timed.of(recording, self._job.times, self._job.frame_rate_hz))
+        plans = self._job.plans(Timed.of(recording, self._job))
         return {name: part.maps(plans[name]) for name, part in self._parts.items()}
 
 

@@ -72,21 +72,24 @@ class Timed:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, recording: Recording, times: Any, frame_rate_hz: float | None) -> Self:
-        """Find the times of frames, and examine them; see `preprocess` for `times`."""
-        recording, times_s, timed_by = _times_of(recording, times)
+    def of(cls, recording: Recording, job: Job) -> Self:
+        """Find the times of frames, and examine them."""
+        recording, times_s, timed_by = _times_of(recording, job.times)
         if times_s is None or timed_by not in (_OWN, _GIVEN):
             return cls(recording, times_s, timed_by)
         found = FrameTimes.of(times_s)
+        stamps = timed_by
+        if job.counts_frames:
+            times_s, timed_by = None, "frames"
         if found is None:
             return cls(recording, times_s, timed_by)
         notes = []
         if report := found.report():
-            notes.append(f"by their {timed_by}, {report}")
-        rate = frame_rate_hz if frame_rate_hz is not None else recording.frame_rate_hz
+            notes.append(f"by their {stamps}, {report}")
+        rate = job.frame_rate_hz if job.frame_rate_hz is not None else recording.frame_rate_hz
         if rate is not None and abs(rate * found.interval_s - 1) > RATE_TOLERANCE:
             notes.append(
-                f"frames are {found.interval_s:g} s apart by their {timed_by}, which is "
+                f"frames are {found.interval_s:g} s apart by their {stamps}, which is "
                 f"{1 / found.interval_s:.4g} Hz, not the {rate:.4g} Hz of the frame rate"
             )
         for note in notes:
@@ -134,6 +137,11 @@ class Job:
     layout: Layout
     overwrite: bool
     threads: int
+
+    @property
+    def counts_frames(self) -> bool:
+        """Bins are so many frames, though the recording has time stamps."""
+        return self.times is None and self.recipe.bin_frames is not None
 
     def plans(self, timed: Timed) -> dict[str, Plan]:
         """Return the plan of every channel; that of a recording without channels is named ""."""

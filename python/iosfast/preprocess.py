@@ -193,7 +193,7 @@ def preprocess(
         if recording is not source:
             stack.callback(recording.close)
         inside = None if mask is None else read_mask(mask, recording.shape[1:])
-        plans = job.plans(Timed.of(recording, times, job.frame_rate_hz))
+        plans = job.plans(Timed.of(recording, job))
         total = sum(plan.frames for plan in plans.values())
         nbytes = sum(plan.recording.nbytes for plan in plans.values())
         shown = stack.enter_context(progress_for(progress, total, nbytes))
