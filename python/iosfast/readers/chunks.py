@@ -1,0 +1,355 @@
+"""Arrays that are stored in chunks, as frames: where the chunks lie, and how frames are put together."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ReadError, warn
+from .pixels import Run, check_pixels
+from .recording import BLOCK_BYTES, Recording
+from .truncation import whole_frames
+
+#: A chunk larger than this is refused; decoders address 2 GiB at most.
+MAX_CHUNK_BYTES = 2 << 30
+#: Frames are read at once where chunks hold parts of many: this many bytes at most.
+MAX_ROW_BYTES = 4 * BLOCK_BYTES
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How an array of any number of axes is cut into chunks, and which axes are which.
+
+    Parameters
+    ----------
+    shape, chunks : tuple of int
+        Of the array and of a chunk, axis by axis.
+    axes : tuple of int
+        Numbers of the axes T, C, Y, X in `shape`; -1 for C if there is no such axis. All other
+        axes have the length 1.
+    """
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    axes: tuple[int, int, int, int]
+
+    def _pick(self, values: tuple[int, ...]) -> tuple[int, int, int, int]:
+        t, c, y, x = self.axes
+        return values[t], values[c] if c >= 0 else 1, values[y], values[x]
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """Lengths of the axes T, C, Y, X."""
+        return self._pick(self.shape)
+
+    @property
+    def parts(self) -> tuple[int, int, int, int]:
+        """Lengths of a chunk along T, C, Y, X."""
+        return self._pick(self.chunks)
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Numbers of chunks along T, C, Y, X."""
+        t, c, y, x = (-(-n // m) for n, m in zip(self.sizes, self.parts, strict=True))
+        return t, c, y, x
+
+    @property
+    def channels(self) -> int:
+        """Channels whose frames follow each other in turn."""
+        return self.sizes[1]
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(T, Y, X) of the frames of all channels in turn."""
+        t, c, y, x = self.sizes
+        return t * c, y, x
+
+    def key(self, place: tuple[int, int, int, int]) -> tuple[int, ...]:
+        """Return the chunk's number along every axis of the array."""
+        key = [0] * len(self.shape)
+        for axis, number in zip(self.axes, place, strict=True):
+            if axis >= 0:
+                key[axis] = number
+        return tuple(key)
+
+    def oriented(self, chunk: NDArray[Any]) -> NDArray[Any]:
+        """Return a chunk, which has all axes of the array, as (T, C, Y, X)."""
+        t, c, y, x = self.axes
+        mine = [a for a in (t, c, y, x) if a >= 0]
+        others = [a for a in range(chunk.ndim) if a not in mine]
+        moved = chunk.transpose(*mine, *others)[(..., *[0] * len(others))]
+        return moved if c >= 0 else moved[:, np.newaxis]
+
+    def cut(self, frames: int) -> Grid:
+        """Return the grid of the first frames only, a whole number of times."""
+        shape = list(self.shape)
+        shape[self.axes[0]] = frames // self.channels
+        return Grid(tuple(shape), self.chunks, self.axes)
+
+    def check(self, path: Path, itemsize: int) -> None:
+        """Raise ReadError if nothing can be stored like this."""
+        if min(self.shape) < 1:
+            raise ReadError(f"holds an array of shape {self.shape}, which has no frames", path)
+        if min(self.chunks) < 1 or len(self.chunks) != len(self.shape):
+            raise ReadError(f"is damaged: its chunks have the shape {self.chunks}", path)
+        if math.prod(self.chunks) * itemsize > MAX_CHUNK_BYTES:
+            raise ReadError(
+                f"its chunks of {self.chunks} take {math.prod(self.chunks) * itemsize:,} bytes "
+                f"each, more than {MAX_CHUNK_BYTES:,}; store it in smaller chunks",
+                path,
+            )
+
+
+@dataclass
+class Places:
+    """Where every chunk is, as arrays of the shape `Grid.counts`.
+
+    Attributes
+    ----------
+    offsets : ndarray of int64
+        First byte in its file; -1 for a chunk that is not stored, and so has the fill value.
+    nbytes : ndarray of int64
+        Bytes that are stored.
+    """
+
+    offsets: NDArray[np.int64]
+    nbytes: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, grid: Grid) -> Places:
+        """Return places of chunks none of which is stored."""
+        return cls(np.full(grid.counts, -1, np.int64), np.zeros(grid.counts, np.int64))
+
+    def settle(
+        self,
+        path: Path,
+        grid: Grid,
+        cut: NDArray[np.bool_],
+        allow_truncated: bool,
+        missing: str,
+    ) -> tuple[Grid, tuple[str, ...]]:
+        """Return the grid of the frames that are there, and notes.
+
+        Chunks that are not stored have the fill value by the formats' rules. That the last frames
+        have none at all means that their writing was interrupted.
+
+        Parameters
+        ----------
+        cut : ndarray of bool
+            Chunks that are not wholly there.
+        missing : str
+            What a chunk in the middle that is not stored may mean, for the note.
+        """
+        stored = self.offsets >= 0
+        rows = stored.any(axis=(1, 2, 3))
+        if not rows.any():
+            raise ReadError("holds no pixels; none of its chunks is stored", path)
+        end = rows.size - int(np.argmax(rows[::-1]))
+        damaged = cut[:end].any(axis=(1, 2, 3))
+        whole = int(np.argmax(damaged)) if damaged.any() else end
+        frames, notes = grid.frame_shape[0], ()
+        kept = min(frames, whole * grid.parts[0] * grid.channels)
+        if kept < frames:
+            notes = whole_frames(path, kept, frames, allow_truncated)
+        holes = int(np.count_nonzero(~stored[:whole]))
+        if holes:
+            note = (
+                f"{path}: {holes:,} of {stored[:whole].size:,} chunks are not stored and read as "
+                f"the fill value; {missing}"
+            )
+            warn(note)
+            notes = (*notes, note)
+        return grid.cut(kept), notes
+
+
+def too_sparse(cells: int, stored: int) -> bool:
+    """Tell whether so few chunks are stored that the shape cannot be true."""
+    return cells > 10_000 + 100 * stored
+
+
+def plain_runs(
+    grid: Grid, itemsize: int, places: Places, file_of: Callable[[tuple[int, ...]], str]
+) -> list[Run] | None:
+    """Return where the frames lie in uncompressed chunks in C order; None if not at a stride."""
+    strides = [itemsize] * len(grid.chunks)
+    for axis in range(len(strides) - 2, -1, -1):
+        strides[axis] = strides[axis + 1] * grid.chunks[axis + 1]
+    step_t, step_c, step_y, step_x = grid._pick(tuple(strides))
+    (frames, channels, height, width), (part_t, part_c, part_y, part_x) = grid.sizes, grid.parts
+    rows = part_y >= height and part_x >= width and (step_x, step_y) == (itemsize, width * itemsize)
+    if not rows or (places.offsets[: grid.counts[0]] < 0).any():
+        return None
+    runs: list[Run] = []
+    if channels > part_c:  # channels lie in files or chunks of their own
+        for t, c in itertools.product(range(frames), range(channels)):
+            place = (t // part_t, c // part_c, 0, 0)
+            at = int(places.offsets[place]) + t % part_t * step_t + c % part_c * step_c
+            runs.append(Run(file_of(grid.key(place)), at, height * width * itemsize, 1))
+        return runs
+    if channels > 1 and step_t != channels * step_c:
+        return None
+    stride = step_c if channels > 1 else step_t
+    for number, at in enumerate(places.offsets[: grid.counts[0], 0, 0, 0].tolist()):
+        count = min(part_t, frames - number * part_t) * channels
+        path = file_of(grid.key((number, 0, 0, 0)))
+        last = runs[-1] if runs else None
+        joins = last is not None and last.path == path and last.stride == stride
+        if last is not None and joins and last.offset + last.frames * stride == at:
+            runs[-1] = last._replace(frames=last.frames + count)
+        else:
+            runs.append(Run(path, at, stride, count))
+    return runs
+
+
+class SharedFile:
+    """Positioned reads from one file, from several threads at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (open as long as this is)
+        self._lock = threading.Lock()
+
+    def read(self, offset: int, nbytes: int, frame: int) -> bytes:
+        """Read exactly so many bytes, or raise ReadError."""
+        pieces: list[bytes] = []
+        while nbytes:
+            try:
+                piece = self._some(offset, min(nbytes, 1 << 30))
+            except OSError as error:
+                raise ReadError(f"cannot be read: {error.strerror}", self._path, frame) from error
+            if not piece:
+                raise ReadError("ends before this frame does", self._path, frame)
+            pieces.append(piece)
+            offset, nbytes = offset + len(piece), nbytes - len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _some(self, offset: int, nbytes: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._file.fileno(), nbytes, offset)
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(nbytes) or b""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+@dataclass
+class Chunks:
+    """How chunks are fetched.
+
+    Attributes
+    ----------
+    fetch : callable (place, frame) -> ndarray or None
+        Gives the chunk at a place (T, C, Y, X), decoded, with all axes of the array, at least as
+        long as the array reaches into it, in any byte order; None if it is not stored. Several
+        threads call it at once. `frame` is for errors, the first one that is wanted.
+    close : callable
+        Releases files.
+    """
+
+    fetch: Callable[[tuple[int, int, int, int], int], NDArray[Any] | None]
+    close: Callable[[], None]
+
+
+class ChunkedRecording(Recording):
+    """Frames that are put together from decoded chunks; safe between threads.
+
+    Parameters
+    ----------
+    grid : Grid
+    dtype : numpy dtype
+    chunks : Chunks
+    fill : number
+        Value of the pixels in chunks that are not stored.
+    times_s : ndarray of float64, shape (T,), optional
+    **options
+        As for `Recording`.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        dtype: np.dtype[Any],
+        chunks: Chunks,
+        path: Path,
+        *,
+        fill: Any = 0,
+        times_s: NDArray[np.float64] | None = None,
+        **options: Any,
+    ) -> None:
+        check_pixels(dtype, lambda text: ReadError(text, path))
+        super().__init__(source=str(path), shape=grid.frame_shape, dtype=dtype, **options)
+        self._grid, self._fill, self._times_s = grid, fill, times_s
+        self._chunks: Chunks | None = chunks
+
+    @property
+    def times_s(self) -> NDArray[np.float64] | None:
+        """Time of every frame, as the file tells it."""
+        return self._times_s
+
+    @property
+    def chunk_frames(self) -> int:
+        """Frames of one chunk; fewer if chunks hold small parts of so many that memory ends."""
+        frame_bytes = self.shape[1] * self.shape[2] * self.dtype.itemsize
+        frames = min(self._grid.parts[0] * self._grid.channels, len(self))
+        if self._grid.counts[2:] == (1, 1):
+            return frames
+        return max(1, min(frames, MAX_ROW_BYTES // max(1, frame_bytes)))
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        _, channels, height, width = self._grid.sizes
+        first, last = start // channels, -(-stop // channels)
+        out = np.empty((last - first, channels, height, width), self.dtype)
+        for place in self._places(first, last):
+            if self._chunks is None:
+                raise ReadError("was closed", self.source)
+            begins = [n * m for n, m in zip(place, self._grid.parts, strict=True)]
+            ends = [
+                min(begin + m, size)
+                for begin, m, size in zip(
+                    begins, self._grid.parts, self._grid.sizes, strict=True
+                )
+            ]
+            low, high = max(begins[0], first), min(ends[0], last)
+            target = out[
+                low - first : high - first,
+                begins[1] : ends[1],
+                begins[2] : ends[2],
+                begins[3] : ends[3],
+            ]
+            chunk = self._chunks.fetch(place, low * channels)
+            if chunk is None:
+                target[...] = self._fill
+                continue
+            whole = self._grid.oriented(chunk)
+            target[...] = whole[
+                low - begins[0] : high - begins[0],
+                : ends[1] - begins[1],
+                : ends[2] - begins[2],
+                : ends[3] - begins[3],
+            ]
+        frames = out.reshape(-1, height, width)
+        return frames[start - first * channels : stop - first * channels]
+
+    def _places(self, first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
+        part = self._grid.parts[0]
+        if first < last:
+            times = range(first // part, (last - 1) // part + 1)
+            yield from itertools.product(times, *map(range, self._grid.counts[1:]))
+
+    def close(self) -> None:
+        """Release the files."""
+        if self._chunks is not None:
+            self._chunks.close()
+            self._chunks = None
