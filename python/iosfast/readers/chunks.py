@@ -1,4 +1,4 @@
-"""Arrays that are stored in chunks, as frames: where the chunks lie, and how frames are put together."""
+"""Arrays that are stored in chunks, as frames: where they lie, and how frames are put together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from numpy.typing import NDArray
 
 from ..errors import ReadError, warn
 from .pixels import Run, check_pixels
-from .recording import BLOCK_BYTES, Recording
+from .recording import AHEAD_BYTES, Recording, available_cores
 from .truncation import whole_frames
 
 #: A chunk larger than this is refused; decoders address 2 GiB at most.
 MAX_CHUNK_BYTES = 2 << 30
 #: Frames are read at once where chunks hold parts of many: this many bytes at most.
-MAX_ROW_BYTES = 4 * BLOCK_BYTES
+MAX_ROW_BYTES = AHEAD_BYTES
+#: Of blocks larger than this, few are read ahead at a time, so that they are decoded in threads.
+_FEW_AHEAD_BYTES = AHEAD_BYTES // 4
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ class Grid:
         t, c, y, x = self.axes
         mine = [a for a in (t, c, y, x) if a >= 0]
         others = [a for a in range(chunk.ndim) if a not in mine]
-        moved = chunk.transpose(*mine, *others)[(..., *[0] * len(others))]
+        first: tuple[Any, ...] = (..., *[0] * len(others))
+        moved = chunk.transpose(*mine, *others)[first]
         return moved if c >= 0 else moved[:, np.newaxis]
 
     def cut(self, frames: int) -> Grid:
@@ -150,13 +154,14 @@ class Places:
             What a chunk in the middle that is not stored may mean, for the note.
         """
         stored = self.offsets >= 0
-        rows = stored.any(axis=(1, 2, 3))
+        rows = np.asarray(stored.any(axis=(1, 2, 3)))
         if not rows.any():
             raise ReadError("holds no pixels; none of its chunks is stored", path)
         end = rows.size - int(np.argmax(rows[::-1]))
         damaged = cut[:end].any(axis=(1, 2, 3))
         whole = int(np.argmax(damaged)) if damaged.any() else end
-        frames, notes = grid.frame_shape[0], ()
+        frames = grid.frame_shape[0]
+        notes: tuple[str, ...] = ()
         kept = min(frames, whole * grid.parts[0] * grid.channels)
         if kept < frames:
             notes = whole_frames(path, kept, frames, allow_truncated)
@@ -311,36 +316,35 @@ class ChunkedRecording(Recording):
         _, channels, height, width = self._grid.sizes
         first, last = start // channels, -(-stop // channels)
         out = np.empty((last - first, channels, height, width), self.dtype)
-        for place in self._places(first, last):
-            if self._chunks is None:
-                raise ReadError("was closed", self.source)
-            begins = [n * m for n, m in zip(place, self._grid.parts, strict=True)]
-            ends = [
-                min(begin + m, size)
-                for begin, m, size in zip(
-                    begins, self._grid.parts, self._grid.sizes, strict=True
-                )
-            ]
-            low, high = max(begins[0], first), min(ends[0], last)
-            target = out[
-                low - first : high - first,
-                begins[1] : ends[1],
-                begins[2] : ends[2],
-                begins[3] : ends[3],
-            ]
-            chunk = self._chunks.fetch(place, low * channels)
-            if chunk is None:
-                target[...] = self._fill
-                continue
-            whole = self._grid.oriented(chunk)
-            target[...] = whole[
-                low - begins[0] : high - begins[0],
-                : ends[1] - begins[1],
-                : ends[2] - begins[2],
-                : ends[3] - begins[3],
-            ]
+        places = list(self._places(first, last))
+        if out.nbytes > _FEW_AHEAD_BYTES and len(places) > 1:
+            with ThreadPoolExecutor(available_cores(), "iosfast-chunks") as pool:
+                for done in [pool.submit(self._place, out, first, place) for place in places]:
+                    done.result()
+        else:
+            for place in places:
+                self._place(out, first, place)
         frames = out.reshape(-1, height, width)
         return frames[start - first * channels : stop - first * channels]
+
+    def _place(self, out: NDArray[Any], first: int, place: tuple[int, int, int, int]) -> None:
+        """Put a chunk where it belongs in out, (T, C, Y, X), whose first time is `first`."""
+        if self._chunks is None:
+            raise ReadError("was closed", self.source)
+        parts, sizes = self._grid.parts, self._grid.sizes
+        begins = [n * m for n, m in zip(place, parts, strict=True)]
+        ends = [min(b + m, size) for b, m, size in zip(begins, parts, sizes, strict=True)]
+        low, high = max(begins[0], first), min(ends[0], first + len(out))
+        inside = tuple(slice(b, e) for b, e in zip(begins[1:], ends[1:], strict=True))
+        target = out[(slice(low - first, high - first), *inside)]
+        chunk = self._chunks.fetch(place, low * sizes[1])
+        if chunk is None:
+            target[...] = self._fill
+            return
+        wanted = tuple(slice(0, e - b) for b, e in zip(begins[1:], ends[1:], strict=True))
+        target[...] = self._grid.oriented(chunk)[
+            (slice(low - begins[0], high - begins[0]), *wanted)
+        ]
 
     def _places(self, first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
         part = self._grid.parts[0]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import ReadError
 from .hdf5_storage import open_dataset
@@ -225,7 +224,7 @@ def is_frames(dataset: h5py.Dataset) -> bool:
 
 
 def datasets(path: Path, file: h5py.File) -> list[h5py.Dataset]:
-    """Return all data sets of a file, each once, in order of their names; links are not followed."""
+    """Return all data sets of a file, each once, by name; links are not followed."""
     import h5py
 
     found: list[h5py.Dataset] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ReadError, warn
-from .chunks import Chunks, ChunkedRecording, Grid, Places, SharedFile, plain_runs, too_sparse
+from .chunks import ChunkedRecording, Chunks, Grid, Places, SharedFile, plain_runs, too_sparse
 from .hdf5_filters import Filter, decoder
 from .pixels import PixelRecording, Run, check_pixels
 from .recording import Recording
@@ -44,7 +45,7 @@ class TimedPixels(PixelRecording):
 
 
 def open_dataset(path: Path, file: h5py.File, found: Found, allow_truncated: bool) -> Recording:
-    """Return the frames of a data set; the file can be closed, those that need it open their own."""
+    """Return the frames of a data set; those that need the file open it again."""
     dataset = found.dataset
     dtype = dataset.dtype
     check_pixels(dtype, lambda text: ReadError(f"its data set {dataset.name}: {text}", path))
@@ -244,10 +245,8 @@ def _check_filters(path: Path, filters: list[Filter]) -> None:
 
     if all(h5py.h5z.filter_avail(step.code) for step in filters):
         return
-    try:
+    with contextlib.suppress(ImportError):  # the library may find plugins of its own
         import hdf5plugin  # noqa: F401 (registers filters)
-    except ImportError:
-        pass  # the library may find plugins of its own
     missing = [step.code for step in filters if not h5py.h5z.filter_avail(step.code)]
     if missing:
         raise ReadError(

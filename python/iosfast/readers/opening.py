@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import ReadError
-from . import andor_sif, andor_spool, folder, hdf5, raw, tiff
+from . import andor_sif, andor_spool, folder, hdf5, raw, tiff, zarr_arrays
 from .andor_header import MAGIC as _ANDOR_MAGIC
 from .joined import JoinedRecording
 from .memory import ArrayRecording
@@ -166,6 +166,7 @@ READERS = (
     Reader("an Andor spool folder", andor_spool.is_spool_folder, andor_spool.open_spool),
     Reader("a folder of .sif files", andor_sif.is_sif_folder, andor_sif.open_sif_folder),
     hdf5.READER,
+    zarr_arrays.READER,
     Reader("a folder of TIFF files", _is_folder, _open_folder),
 )
 
