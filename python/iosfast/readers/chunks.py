@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,10 +23,15 @@ from .truncation import whole_frames
 
 #: A chunk larger than this is refused; decoders address 2 GiB at most.
 MAX_CHUNK_BYTES = 2 << 30
+MAX_FRAME_BYTES = 1 << 28
 #: Frames are read at once where chunks hold parts of many: this many bytes at most.
 MAX_ROW_BYTES = AHEAD_BYTES
 #: Of blocks larger than this, few are read ahead at a time, so that they are decoded in threads.
 _FEW_AHEAD_BYTES = AHEAD_BYTES // 4
+
+
+#: Numbers of a chunk along T, C, Y, X.
+Place = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,14 @@ class Grid:
         t, c, y, x = self.sizes
         return t * c, y, x
 
-    def key(self, place: tuple[int, int, int, int]) -> tuple[int, ...]:
+    def places(self, first: int = 0, last: int | None = None) -> Iterator[Place]:
+        """Yield the places of chunks in order, of those numbered [first, last) in time."""
+        times, *others = self.counts
+        for t in range(first, times if last is None else last):
+            for c, y, x in itertools.product(*map(range, others)):
+                yield t, c, y, x
+
+    def key(self, place: Place) -> tuple[int, ...]:
         """Return the chunk's number along every axis of the array."""
         key = [0] * len(self.shape)
         for axis, number in zip(self.axes, place, strict=True):
@@ -90,7 +103,7 @@ class Grid:
         mine = [a for a in (t, c, y, x) if a >= 0]
         others = [a for a in range(chunk.ndim) if a not in mine]
         first: tuple[Any, ...] = (..., *[0] * len(others))
-        moved = chunk.transpose(*mine, *others)[first]
+        moved: NDArray[Any] = chunk.transpose(*mine, *others)[first]
         return moved if c >= 0 else moved[:, np.newaxis]
 
     def cut(self, frames: int) -> Grid:
@@ -105,6 +118,9 @@ class Grid:
             raise ReadError(f"holds an array of shape {self.shape}, which has no frames", path)
         if min(self.chunks) < 1 or len(self.chunks) != len(self.shape):
             raise ReadError(f"is damaged: its chunks have the shape {self.chunks}", path)
+        frame_bytes = self.sizes[2] * self.sizes[3] * itemsize
+        if frame_bytes > MAX_FRAME_BYTES:
+            raise ReadError(f"has frames of {frame_bytes:,} bytes, which no camera gives", path)
         if math.prod(self.chunks) * itemsize > MAX_CHUNK_BYTES:
             raise ReadError(
                 f"its chunks of {self.chunks} take {math.prod(self.chunks) * itemsize:,} bytes "
@@ -183,23 +199,35 @@ def too_sparse(cells: int, stored: int) -> bool:
 
 def plain_runs(
     grid: Grid, itemsize: int, places: Places, file_of: Callable[[tuple[int, ...]], str]
-) -> list[Run] | None:
-    """Return where the frames lie in uncompressed chunks in C order; None if not at a stride."""
+) -> tuple[list[Run], int] | None:
+    """Return where frames lie in uncompressed chunks, in C order; None if in no regular way.
+
+    Parameters
+    ----------
+    file_of : callable (key) -> str
+        Gives the path of a chunk's file by its number along every axis.
+
+    Returns
+    -------
+    tuple of list of Run and int, or None
+        The runs, and the distance of rows in bytes if they are padded, else 0.
+    """
     strides = [itemsize] * len(grid.chunks)
     for axis in range(len(strides) - 2, -1, -1):
         strides[axis] = strides[axis + 1] * grid.chunks[axis + 1]
     step_t, step_c, step_y, step_x = grid._pick(tuple(strides))
     (frames, channels, height, width), (part_t, part_c, part_y, part_x) = grid.sizes, grid.parts
-    rows = part_y >= height and part_x >= width and (step_x, step_y) == (itemsize, width * itemsize)
-    if not rows or (places.offsets[: grid.counts[0]] < 0).any():
+    padded = 0 if step_y == width * itemsize else step_y
+    in_rows = part_y >= height and part_x >= width and step_x == itemsize <= step_y
+    if not in_rows or (places.offsets[: grid.counts[0]] < 0).any():
         return None
     runs: list[Run] = []
     if channels > part_c:  # channels lie in files or chunks of their own
         for t, c in itertools.product(range(frames), range(channels)):
             place = (t // part_t, c // part_c, 0, 0)
             at = int(places.offsets[place]) + t % part_t * step_t + c % part_c * step_c
-            runs.append(Run(file_of(grid.key(place)), at, height * width * itemsize, 1))
-        return runs
+            runs.append(Run(file_of(grid.key(place)), at, height * step_y, 1))
+        return runs, padded
     if channels > 1 and step_t != channels * step_c:
         return None
     stride = step_c if channels > 1 else step_t
@@ -212,7 +240,7 @@ def plain_runs(
             runs[-1] = last._replace(frames=last.frames + count)
         else:
             runs.append(Run(path, at, stride, count))
-    return runs
+    return runs, padded
 
 
 class SharedFile:
@@ -222,6 +250,7 @@ class SharedFile:
         self._path = path
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (open as long as this is)
         self._lock = threading.Lock()
+        weakref.finalize(self, self._file.close)
 
     def read(self, offset: int, nbytes: int, frame: int) -> bytes:
         """Read exactly so many bytes, or raise ReadError."""
@@ -263,7 +292,7 @@ class Chunks:
         Releases files.
     """
 
-    fetch: Callable[[tuple[int, int, int, int], int], NDArray[Any] | None]
+    fetch: Callable[[Place, int], NDArray[Any] | None]
     close: Callable[[], None]
 
 
@@ -327,7 +356,7 @@ class ChunkedRecording(Recording):
         frames = out.reshape(-1, height, width)
         return frames[start - first * channels : stop - first * channels]
 
-    def _place(self, out: NDArray[Any], first: int, place: tuple[int, int, int, int]) -> None:
+    def _place(self, out: NDArray[Any], first: int, place: Place) -> None:
         """Put a chunk where it belongs in out, (T, C, Y, X), whose first time is `first`."""
         if self._chunks is None:
             raise ReadError("was closed", self.source)
@@ -346,11 +375,9 @@ class ChunkedRecording(Recording):
             (slice(low - begins[0], high - begins[0]), *wanted)
         ]
 
-    def _places(self, first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
+    def _places(self, first: int, last: int) -> Iterator[Place]:
         part = self._grid.parts[0]
-        if first < last:
-            times = range(first // part, (last - 1) // part + 1)
-            yield from itertools.product(times, *map(range, self._grid.counts[1:]))
+        return self._grid.places(first // part, -(-last // part)) if first < last else iter(())
 
     def close(self) -> None:
         """Release the files."""

@@ -115,16 +115,18 @@ def opened(path: Path, allow_truncated: bool) -> Iterator[h5py.File]:
                 "the whole frames before, if the description of the data is still there",
                 path,
             ) from error
-        file = _opened_cut(path, promised)
+        with _Extended(path, promised) as extended, _opened_cut(path, extended) as file:
+            yield file
+        return
     with file:
         yield file
 
 
-def _opened_cut(path: Path, promised: int) -> h5py.File:
+def _opened_cut(path: Path, extended: _Extended) -> h5py.File:
     import h5py
 
     try:
-        return h5py.File(_Extended(path, promised), "r")
+        return h5py.File(extended, "r")
     except Exception as error:  # what the library meets in place of the lost bytes
         raise ReadError(
             "is cut, and the description of its data is lost with the end; nothing of it can be "

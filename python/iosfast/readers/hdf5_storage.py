@@ -15,7 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ReadError, warn
-from .chunks import ChunkedRecording, Chunks, Grid, Places, SharedFile, plain_runs, too_sparse
+from .chunks import (
+    ChunkedRecording,
+    Chunks,
+    Grid,
+    Place,
+    Places,
+    SharedFile,
+    plain_runs,
+    too_sparse,
+)
 from .hdf5_filters import Filter, decoder
 from .pixels import PixelRecording, Run, check_pixels
 from .recording import Recording
@@ -129,7 +138,7 @@ def _contiguous(path: Path, found: Found, offset: int, allow_truncated: bool) ->
     grid = Grid(grid.shape, (part, rows, columns), found.axes)
     pixels = SharedFile(path)
 
-    def fetch(place: tuple[int, int, int, int], frame: int) -> NDArray[Any]:
+    def fetch(place: Place, frame: int) -> NDArray[Any]:
         first = place[0] * part
         count = min(part, whole - first)
         raw = pixels.read(offset + first * frame_bytes, count * frame_bytes, frame)
@@ -164,9 +173,10 @@ def _chunked(
     facts = _facts(path, found, grid.frame_shape[0], notes)
     fill = dataset.fillvalue
     if not filters and found.axes == (0, -1, 1, 2):
-        runs = plain_runs(grid, dtype.itemsize, places, lambda _: str(path))
-        if runs is not None:
-            return TimedPixels(runs, grid.frame_shape, dtype, path, **facts)
+        plain = plain_runs(grid, dtype.itemsize, places, lambda _: str(path))
+        if plain is not None:
+            shape = grid.frame_shape
+            return TimedPixels(plain[0], shape, dtype, path, row_bytes=plain[1], **facts)
     decode = decoder(filters, nbytes)
     if decode is None:
         _refuse_cut(path, file)
@@ -225,7 +235,7 @@ def _own_chunks(
     """Decode chunks here, in as many threads as call."""
     file = SharedFile(path)
 
-    def fetch(place: tuple[int, int, int, int], frame: int) -> NDArray[Any] | None:
+    def fetch(place: Place, frame: int) -> NDArray[Any] | None:
         offset = int(places.offsets[place])
         if offset < 0:
             return None
@@ -263,7 +273,7 @@ def _library_chunks(path: Path, name: str, grid: Grid) -> Chunks:
     lock = threading.Lock()
     file = h5py.File(path, "r", locking=False)
 
-    def fetch(place: tuple[int, int, int, int], frame: int) -> NDArray[Any]:
+    def fetch(place: Place, frame: int) -> NDArray[Any]:
         key = grid.key(place)
         part = tuple(
             slice(n * m, min((n + 1) * m, size))

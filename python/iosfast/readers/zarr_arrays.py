@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ReadError
-from .chunks import ChunkedRecording, Chunks, Grid, Places, plain_runs
+from .chunks import ChunkedRecording, Chunks, Grid, Place, Places, plain_runs
 from .ome_zarr import Image, image_of
 from .pixels import PixelRecording, check_pixels
 from .reader import Options, Reader
@@ -251,9 +251,10 @@ def _recording(path: Path, found: _Found, allow_truncated: bool) -> Recording:
     grid, notes = places.settle(folder, grid, cut, allow_truncated, _MISSING)
     facts = {**found.facts, "notes": found.notes + notes}
     if storage is not None and storage.is_plain:
-        runs = plain_runs(grid, dtype.itemsize, places, name)
-        if runs is not None:
-            return PixelRecording(runs, grid.frame_shape, dtype, path, **facts)
+        plain = plain_runs(grid, dtype.itemsize, places, name)
+        if plain is not None:
+            shape = grid.frame_shape
+            return PixelRecording(plain[0], shape, dtype, path, row_bytes=plain[1], **facts)
     fill = metadata.fill_value if metadata.fill_value is not None else 0
     if storage is None or storage.decoders is None:
         chunks = _chunks_of_zarr(folder, array, grid)
@@ -288,7 +289,7 @@ def _refuse_shorter(
 def _chunks_of_zarr(folder: Path, array: Any, grid: Grid) -> Chunks:
     """Let zarr decode what only it knows."""
 
-    def fetch(place: tuple[int, int, int, int], frame: int) -> NDArray[Any]:
+    def fetch(place: Place, frame: int) -> NDArray[Any]:
         part = tuple(
             slice(n * m, min((n + 1) * m, size))
             for n, m, size in zip(grid.key(place), grid.chunks, grid.shape, strict=True)

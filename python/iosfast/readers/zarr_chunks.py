@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import zlib
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ReadError
-from .chunks import Chunks, Grid, Places, SharedFile, too_sparse
+from .chunks import Chunks, Grid, Place, Places, SharedFile, too_sparse
 
 #: In the index of a shard: an inner chunk that is not stored.
 _ABSENT = np.uint64(2**64 - 1)
@@ -228,7 +227,7 @@ def find_chunks(path: Path, grid: Grid, files: Files) -> Places:
     """Look for the file of every chunk."""
     offsets, sizes = [], []
     stored = 0
-    for count, place in enumerate(itertools.product(*map(range, grid.counts)), 1):
+    for count, place in enumerate(grid.places(), 1):
         size = files.size(grid.key(place))
         stored += size >= 0
         if too_sparse(count, stored):
@@ -260,7 +259,7 @@ def find_in_shards(
         raise ReadError(f"is damaged: shards of {math.prod(inner):,} chunks each", path)
     shards = find_chunks(path, outer, files)
     stored = int(np.count_nonzero(shards.offsets >= 0))
-    if math.prod(grid.counts) > 2 * math.prod(inner) * max(1, stored) + 10_000_000:
+    if math.prod(grid.counts) > 10_000_000 + int(shards.nbytes.sum()) // 8:
         raise _sparse(path, outer, stored, math.prod(outer.counts))
     places = Places.empty(grid)
     cut = np.zeros(grid.counts, np.bool_)
@@ -321,7 +320,7 @@ def own_chunks(
     shape = tuple(storage.chunks[axis] for axis in storage.order)
     back = tuple(int(axis) for axis in np.argsort(storage.order))
 
-    def fetch(place: tuple[int, int, int, int], frame: int) -> NDArray[Any] | None:
+    def fetch(place: Place, frame: int) -> NDArray[Any] | None:
         offset = int(places.offsets[place])
         if offset < 0:
             return None
