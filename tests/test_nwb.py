@@ -27,13 +27,15 @@ class Lab:
     """An NWB file with a device and an imaging plane."""
 
     def __init__(self, grid_spacing=(0.02, 0.02), unit="millimeters"):
-        self.file = NWBFile("a session", "the-id", START)
-        self.device = self.file.create_device(
-            "camera", description="an EMCCD", manufacturer="Andor"
+        self.file = NWBFile(
+            session_description="a session", identifier="the-id", session_start_time=START
         )
+        self.device = self.file.create_device(name="camera", description="an EMCCD")
         self.plane = self.file.create_imaging_plane(
             name="cortex",
-            optical_channel=OpticalChannel("green", "reflected", 530.0),
+            optical_channel=OpticalChannel(
+                name="green", description="reflected", emission_lambda=530.0
+            ),
             description="exposed cortex",
             device=self.device,
             excitation_lambda=530.0,

@@ -105,7 +105,7 @@ def _find(path: Path, root: Any, name: str | None) -> _Found:
 
 
 def _listed(arrays: list[Any]) -> str:
-    names = [f"{a.path or '/'} {a.shape} {a.dtype}" for a in arrays]
+    names = sorted(f"{a.path or '/'} {a.shape} {a.dtype}" for a in arrays)
     more = f", and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
     return (", ".join(names[:_MAX_LISTED]) or "no array") + more
 
