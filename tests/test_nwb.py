@@ -151,7 +151,7 @@ def test_several_series(tmp_path):
 def test_frames_in_other_files(tmp_path):
     lab = Lab()
     series = ImageSeries(
-        name="video", external_file=["one.avi", "two.avi"], starting_frame=[0, 10],
+        name="video", external_file=["one.avi", "two.avi"], starting_frame=[0, 10], num_samples=20,
         format="external", rate=30.0, unit="n.a.",
     )  # fmt: skip
     lab.file.add_acquisition(series)
@@ -185,3 +185,18 @@ def test_cut_and_odd_files(tmp_path):
         recording = open_recording(path)
     np.testing.assert_array_equal(recording.read(), FRAMES)
     assert recording.start_s is None
+
+
+def test_frames_behind_a_link_to_another_file(tmp_path):
+    """As pynwb links raw data of another file; a cut or missing one is no recording."""
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        file["before"] = np.zeros(5000)
+        file.create_dataset("pixels", data=TURNED, chunks=(5, 67, 33), compression="gzip")
+    path = Lab().add().write(tmp_path / "a.nwb")
+    with h5py.File(path, "a") as file:
+        del file["acquisition/movie/data"]
+        file["acquisition/movie/data"] = h5py.ExternalLink("raw.h5", "/pixels")
+    np.testing.assert_array_equal(open_recording(path).read(), FRAMES)
+    (tmp_path / "raw.h5").unlink()
+    with pytest.raises(ReadError, match="no series of frames"):
+        open_recording(path)

@@ -57,6 +57,8 @@ def open_dataset(path: Path, file: h5py.File, found: Found, allow_truncated: boo
     """Return the frames of a data set; those that need the file open it again."""
     dataset = found.dataset
     dtype = dataset.dtype
+    if dataset.file.filename != file.filename:  # a link leads to another file
+        path = Path(dataset.file.filename)
     check_pixels(dtype, lambda text: ReadError(f"its data set {dataset.name}: {text}", path))
     create = dataset.id.get_create_plist()
     own_layout = create.get_external_count() == 0 and not dataset.is_virtual

@@ -20,7 +20,7 @@ _MM |= dict.fromkeys(("centimeters", "centimeter", "cm"), 10.0)
 _MM |= dict.fromkeys(("nanometers", "nanometer", "nm"), 1e-6)
 #: Series of frames lie in groups of groups at most.
 _DEPTH = 2
-_MAX_GROUPS = 2000
+_MAX_GROUPS = 1000
 
 
 def find(path: Path, file: h5py.File, name: str | None) -> Found | None:
@@ -79,12 +79,12 @@ def _series(acquired: Any) -> list[h5py.Group]:
 
     found: list[h5py.Group] = []
     waiting = [(acquired, 0)]
-    looked = 0
+    seen: list[h5py.Group] = []
     while waiting:
         group, depth = waiting.pop()
-        looked += 1
-        if not isinstance(group, h5py.Group) or looked > _MAX_GROUPS:
+        if not isinstance(group, h5py.Group) or group in seen or len(seen) > _MAX_GROUPS:
             continue
+        seen.append(group)
         if _data(group) is not None or "external_file" in group:
             found.append(group)
         elif depth < _DEPTH:
@@ -108,14 +108,13 @@ def _described(path: Path, file: h5py.File, group: h5py.Group) -> Found:
         "attributes": {**plain_attributes(group), **plain_attributes(data)},
     }
     plane = group.get("imaging_plane")
-    device = None if plane is None else plane.get("device")
     if plane is not None:
         metadata["imaging_plane"] = {**plain_attributes(plane), **_scalars(plane)}
-    if device is None:
-        device = group.get("device")
-    if device is not None:
-        metadata["device"] = {"name": str(device.name).rpartition("/")[2]}
-        metadata["device"] |= plain_attributes(device)
+    owner = group if "device" in group or plane is None else plane
+    if (device := owner.get("device")) is not None:
+        link = owner.get("device", getlink=True)
+        name = str(getattr(link, "path", device.name)).rpartition("/")[2]
+        metadata["device"] = {"name": name, **plain_attributes(device)}
     metadata |= {k: v for k, v in _scalars(file).items() if k.startswith(("session", "identifier"))}
     facts: dict[str, Any] = {"metadata": metadata, "pixel_size_mm": _pixel_size(plane)}
     begin = _begin(path, file)
