@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from .. import _core
 from ..errors import ReadError, warn
 from .clocks import mtime_times, name_times, page_seconds, tag_times
+from .packed_page import PackedPage, PackedPattern, are_somewhere, pieces_of
 from .pixels import PixelRecording, Run
 from .recording import ClockName, Recording
-from .tiff import decode, has_one_frame
+from .shared_file import SharedFile
+from .tiff import has_one_frame
 from .tiff_parsing import (
     LAYOUT_TAGS,
     DirectoryFormat,
@@ -32,6 +34,9 @@ from .tiff_parsing import (
     opened,
     pixels_end,
 )
+
+#: Kinds of packed files that are told without parsing; a folder has one or two.
+_PATTERNS = 16
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 
@@ -104,8 +109,9 @@ def open_frames(
         raise ReadError(f"all {len(paths):,} files are cut", source, 0)
     files = None if first.offset is None else _plain_files(paths, first)
     plain = files is not None
+    patterns: tuple[PackedPattern, ...] = ()
     if files is None:
-        files = _packed_files(paths, first)
+        files, patterns = _packed_files(paths, first)
         if first.offset is not None:
             notes = (*notes, f"{source}: pixels are stored in several ways, which reads slowly")
     if first.remark:
@@ -139,7 +145,7 @@ def open_frames(
     }
     if plain:
         return PlainFrames(kept, files.offsets[keep], first.shape, files.mtimes_ns[keep], options)
-    return PackedFrames(kept, first.shape, files.mtimes_ns[keep], options)
+    return PackedFrames(kept, patterns, first.shape, files.mtimes_ns[keep], options)
 
 
 class _FrameFiles(Recording):
@@ -213,40 +219,62 @@ class PlainFrames(_FrameFiles, PixelRecording):
 
 
 class PackedFrames(_FrameFiles):
-    """Compressed or tiled single-frame TIFF files, decoded by tifffile; safe between threads.
+    """Compressed or tiled single-frame TIFF files, decoded by tifffile's codecs.
 
-    Parameters are those of `PlainFrames`, without `offsets`.
+    Several threads do so at the same time. Parameters are those of `PlainFrames`, with patterns of
+    the first directories instead of `offsets`.
     """
 
     def __init__(
         self,
         paths: list[Path],
+        patterns: tuple[PackedPattern, ...],
         shape: tuple[int, int],
         mtimes_ns: NDArray[np.int64],
         options: dict[str, Any],
     ) -> None:
         super().__init__(shape=(len(paths), *shape), **options)
-        self._paths, self._mtimes_ns = paths, mtimes_ns
+        self._paths, self._patterns, self._mtimes_ns = paths, patterns, mtimes_ns
         self._options = options
+        self._closed = False
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         out = np.empty((stop - start, *self.shape[1:]), self.dtype)
         for frame in range(start, stop):
-            path = self._paths[frame]
+            if self._closed:
+                raise ReadError("was closed", self.source)
+            self._decode(self._paths[frame], frame, out[frame - start])
+        return out
+
+    def _decode(self, path: Path, frame: int, out: NDArray[Any]) -> None:
+        file = SharedFile(path, frame)
+        try:
+            for pattern in self._patterns:
+                record = pattern.first_record(file)
+                pieces = pattern.pieces(file, record) if pattern.matches(record) else None
+                if pieces is not None and are_somewhere(pieces):
+                    pattern.page.decode(file, pieces, path, frame, out)
+                    return
             with opened(path, frame) as tif:
                 page = tif.pages.first
                 if (page.shape, page.dtype) != (self.shape[1:], self.dtype):
                     raise ReadError("has changed since it was opened", path, frame)
-                decode(page, path, frame, out[frame - start])
-        return out
+                PackedPage.of(path, page, frame).decode(file, pieces_of(page), path, frame, out)
+        finally:
+            file.close()
 
     def _reordered(self, order: NDArray[np.int64], notes: tuple[str, ...]) -> Recording:
         return PackedFrames(
             [self._paths[i] for i in order.tolist()],
+            self._patterns,
             self.shape[1:],
             self._mtimes_ns[order],
             {**self._options, "notes": notes},
         )
+
+    def close(self) -> None:
+        """Let nothing be read any more."""
+        self._closed = True
 
 
 class _Frame(NamedTuple):
@@ -266,6 +294,8 @@ class _Frame(NamedTuple):
         What is unusual.
     header : list of tuple
         (offset, bytes, mask) that another file must hold for its pixels to lie in the same place.
+    pattern : PackedPattern or None
+        By which another file is told to be packed in the same way.
     """
 
     shape: tuple[int, int]
@@ -276,6 +306,7 @@ class _Frame(NamedTuple):
     start_s: float | None
     remark: str
     header: list[tuple[int, bytes, bytes]]
+    pattern: PackedPattern | None
 
     @classmethod
     def of(cls, path: Path, number: int) -> Self | None:
@@ -290,7 +321,9 @@ class _Frame(NamedTuple):
                 raise ReadError("holds several frames, but the first file one", path)
             if pixels_end(page) > size:
                 return None
-            plain = is_plain(page)
+            plain, pattern = is_plain(page), None
+            if not plain:
+                pattern = PackedPattern.of(tif, page, PackedPage.of(path, page, number))
             return cls(
                 frame_shape(page),
                 np.dtype(page.dtype).newbyteorder(tif.byteorder),
@@ -300,6 +333,7 @@ class _Frame(NamedTuple):
                 page_seconds(page),
                 inverted_note(page),
                 _header(tif, page) if plain else [],
+                pattern,
             )
 
     def agrees(self, other: _Frame) -> bool:
@@ -335,17 +369,39 @@ def _plain_files(paths: Sequence[Path], first: _Frame) -> _Files | None:
     return _Files(offsets, mtimes_ns)
 
 
-def _packed_files(paths: Sequence[Path], first: _Frame) -> _Files:
+def _packed_files(paths: Sequence[Path], first: _Frame) -> tuple[_Files, tuple[PackedPattern, ...]]:
+    """Compare directories with those of files before; parse those that are like none of them."""
+    patterns: list[PackedPattern] = []
     offsets = np.zeros(len(paths), np.int64)
     mtimes_ns = np.empty(len(paths), np.int64)
     for i, path in enumerate(paths):
-        frame = _Frame.of(path, i)
-        mtimes_ns[i] = path.stat().st_mtime_ns
-        if frame is None:
-            offsets[i] = -1
-        elif not first.agrees(frame):
-            raise _differs(path, i, frame, first)
-    return _Files(offsets, mtimes_ns)
+        file = SharedFile(path, i)
+        try:
+            stat = file.stat
+            mtimes_ns[i] = stat.st_mtime_ns
+            whole = _is_whole(file, stat.st_size, patterns)
+        finally:
+            file.close()
+        if whole is None:
+            frame = _Frame.of(path, i)
+            whole = frame is not None
+            if frame is not None and not first.agrees(frame):
+                raise _differs(path, i, frame, first)
+            if frame is not None and frame.pattern is not None and len(patterns) < _PATTERNS:
+                patterns.append(frame.pattern)
+        offsets[i] = 0 if whole else -1
+    return _Files(offsets, mtimes_ns), tuple(patterns)
+
+
+def _is_whole(file: SharedFile, size: int, patterns: list[PackedPattern]) -> bool | None:
+    """Tell whether a file that follows a pattern has all its pixels; None if it follows none."""
+    for pattern in patterns:
+        record = pattern.first_record(file)
+        if pattern.matches(record) and pattern.following(record) == 0:
+            pieces = pattern.pieces(file, record)
+            if pieces is not None and are_somewhere(pieces):
+                return pieces.end <= size
+    return None
 
 
 def _differs(path: Path, number: int, frame: _Frame, first: _Frame) -> ReadError:

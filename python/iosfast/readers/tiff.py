@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import threading
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
@@ -18,13 +15,12 @@ from numpy.typing import NDArray
 from ..errors import ReadError, warn
 from .calibration import calibration
 from .clocks import page_seconds, page_times
+from .decoded_tiff import DecodedTiff, PackedPages, find_packed
 from .ome import OmeImage, read_ome
 from .ome_set import ome_runs
 from .pixels import PixelRecording, Run
 from .recording import ClockName, Recording
 from .tiff_parsing import (
-    DirectoryFormat,
-    alike,
     check_frame,
     directory_of,
     frame_shape,
@@ -32,10 +28,6 @@ from .tiff_parsing import (
     is_cut_early,
     is_plain,
     opened,
-    page_at,
-    pixels_end,
-    quiet,
-    unlike,
 )
 from .tiff_runs import Found, find_runs
 from .truncation import whole_frames
@@ -68,13 +60,14 @@ def open_tiff(path: Path, allow_truncated: bool = False, *, own_pages: bool = Fa
             **calibration(tif, ome),
         }
         dtype = np.dtype(first.dtype).newbyteorder(tif.byteorder)
+        packed = None
         if ome is not None and not ome.in_order and not own_pages:
             runs = ome_runs(path, tif, ome)
             state = _State(runs, len(runs), len(runs))
         elif is_plain(first) and (found := find_runs(path, tif)).plain:
             state = _whole_runs(path, size, found, first, said)
         else:
-            state = _decodable(path, size, tif, said)
+            state, packed = _packed_state(path, size, tif, said)
         if not state.remark and directory_of(tif, first).values_end > size:
             state.remark = "the description of the recording is cut off"
         state.remark = state.remark or inverted_note(first)
@@ -89,7 +82,8 @@ def open_tiff(path: Path, allow_truncated: bool = False, *, own_pages: bool = Fa
     shape = (state.whole, *frame_shape(first))
     if state.runs:
         return TiffRecording(state.runs, shape, dtype, path, notes=notes, **facts)
-    return DecodedTiff(path, shape, dtype, notes, facts)
+    assert packed is not None
+    return DecodedTiff(path, packed, shape, dtype, notes=notes, **facts)
 
 
 def is_single_frame(path: Path) -> bool | None:
@@ -114,65 +108,6 @@ class TiffRecording(PixelRecording):
         if clock == "datetime":
             return page_times(Path(self.source), len(self))
         return super().clock_s(clock)
-
-
-class DecodedTiff(Recording):
-    """Compressed, tiled or otherwise packed frames, decoded by tifffile; safe between threads."""
-
-    def __init__(
-        self,
-        path: Path,
-        shape: tuple[int, int, int],
-        dtype: np.dtype[Any],
-        notes: tuple[str, ...],
-        facts: dict[str, Any],
-    ) -> None:
-        super().__init__(source=str(path), shape=shape, dtype=dtype, notes=notes, **facts)
-        self._path = path
-        self._lock = threading.Lock()
-        with quiet():
-            self._tif: tifffile.TiffFile | None = tifffile.TiffFile(path)
-        weakref.finalize(self, self._tif.close)
-
-    def _read(self, start: int, stop: int) -> NDArray[Any]:
-        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        with self._lock, quiet():
-            if self._tif is None:
-                raise ReadError("was closed", self._path)
-            for frame in range(start, stop):
-                try:
-                    page = self._tif.pages[frame]
-                except Exception as error:  # the file was changed since
-                    raise ReadError(
-                        f"its directory is damaged: {error}", self._path, frame
-                    ) from error
-                decode(page, self._path, frame, out[frame - start])
-        return out
-
-    def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
-        """Return times by the DateTime tag of every page."""
-        if clock == "datetime":
-            return page_times(self._path, len(self))
-        return super().clock_s(clock)
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            if self._tif is not None:
-                self._tif.close()
-                self._tif = None
-
-
-def decode(page: Any, path: Path, frame: int, out: NDArray[Any]) -> None:
-    """Decode the pixels of a page into out, (Y, X)."""
-    try:
-        out[...] = page.asarray()
-    except Exception as error:  # decoders fail in any way on damaged bytes
-        if "imagecodecs" in str(error):
-            what = f"{error}; install it with: pip install 'iosfast[compressed]'"
-        else:
-            what = f"cannot be decoded: {error}"
-        raise ReadError(what, path, frame) from error
 
 
 @dataclass
@@ -312,30 +247,12 @@ def _leftover(size: int, frames: int, frame_bytes: int, offset: int) -> str:
     )
 
 
-def _decodable(path: Path, size: int, tif: tifffile.TiffFile, said: int) -> _State:
+def _packed_state(
+    path: Path, size: int, tif: tifffile.TiffFile, said: int
+) -> tuple[_State, PackedPages]:
     """Count pages that are wholly in the file; all must be like the first."""
-    first = tif.pages.first
-    form, file = DirectoryFormat.of(tif), tif.filehandle
-    whole = pages = 0
-    at, cut = first.offset, False
-    seen: set[int] = set()
-    while at:
-        if at in seen:
-            raise ReadError("is damaged: its directories lead back to an earlier one", path, pages)
-        seen.add(at)
-        directory = form.read(file, at) if at < size else None
-        if directory is None:
-            cut = True
-            break
-        fits = directory.layout_end <= size
-        if fits:
-            page = page_at(path, tif, at, pages)
-            if not alike(page, first):
-                raise unlike(path, pages, page, first)
-            fits = pixels_end(page) <= size
-        whole += fits and whole == pages
-        pages += 1
-        at = directory.following
-    if not cut and (pages > 1 or directory_of(tif, first).values_end <= size):
-        return _State([], whole, pages)
-    return _State([], whole, said if said > whole else None)
+    found = find_packed(path, tif)
+    whole = len(found.directories)
+    if not found.cut and (found.pages > 1 or directory_of(tif, tif.pages.first).values_end <= size):
+        return _State([], whole, found.pages), found
+    return _State([], whole, said if said > whole else None), found

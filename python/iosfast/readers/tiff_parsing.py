@@ -100,6 +100,11 @@ class DirectoryFormat:
         return cls(tif.byteorder, tif.is_bigtiff)
 
     @cached_property
+    def magic(self) -> bytes:
+        """What such a file begins with."""
+        return MAGIC[2 * self.big + (self.order == ">")]
+
+    @cached_property
     def tag_count(self) -> np.dtype[Any]:
         """Type of the number of tags, with which a directory begins."""
         return np.dtype(self.order + ("u8" if self.big else "u2"))
