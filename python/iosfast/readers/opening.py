@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import ReadError
-from . import folder, raw, tiff
+from . import folder, raw, sidecar, tiff, wfield
 from .joined import JoinedRecording
 from .memory import ArrayRecording
 from .reader import HEAD_BYTES, Options, Reader, check_is_recording, starts_with
@@ -44,7 +44,8 @@ def open_recording(
     Parameters
     ----------
     source : path, list of paths, ndarray, or Recording
-        A TIFF file of any kind, a ``.npy`` file, a raw file (with `shape`), a folder of TIFF
+        A TIFF file of any kind, a ``.npy`` file, a raw file (with `shape`, or with a JSON file
+        of the same name beside it, see `iosfast.readers.sidecar.Sidecar`), a folder of TIFF
         files (in natural order: f2 before f10), several of these as a list (in the order given),
         or an array of shape (T, Y, X).
     shape : tuple of int, optional
@@ -159,6 +160,8 @@ _RAW = Reader("a raw file", lambda path, head: True, raw.open_raw, ("shape", "dt
 READERS = (
     Reader("a TIFF file", starts_with(*_TIFF_MAGIC), _open_tiff),
     Reader("a .npy file", starts_with(raw.NPY_MAGIC), raw.open_npy),
+    Reader("a raw file with a sidecar", sidecar.has_sidecar, raw.open_raw),
+    Reader("a wfield file", wfield.is_wfield, wfield.open_wfield),
     Reader("a folder of TIFF files", _is_folder, _open_folder),
 )
 
