@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 import tifffile
@@ -38,10 +38,45 @@ from .tiff_parsing import (
 #: Kinds of packed files that are told without parsing; a folder has one or two.
 _PATTERNS = 16
 
+_DIGITS = str.maketrans("123456789", "0" * 9)
+
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 
 
-def list_frames(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+class FramePaths(Sequence[Path]):
+    """Many paths, kept as text, of which few are ever needed as `Path`.
+
+    Parameters
+    ----------
+    texts : list of str
+    """
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> FramePaths:
+        """Return paths of any kind."""
+        return paths if isinstance(paths, FramePaths) else cls([str(path) for path in paths])
+
+    def take(self, numbers: NDArray[np.int64]) -> FramePaths:
+        """Return some of the paths, in the order of their numbers."""
+        return FramePaths([self.texts[i] for i in numbers.tolist()])
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @overload
+    def __getitem__(self, number: int) -> Path: ...
+    @overload
+    def __getitem__(self, number: slice) -> FramePaths: ...
+    def __getitem__(self, number: int | slice) -> Path | FramePaths:
+        if isinstance(number, slice):
+            return FramePaths(self.texts[number])
+        return Path(self.texts[number])
+
+
+def list_frames(folder: Path) -> tuple[FramePaths, tuple[str, ...]]:
     """TIFF files of a folder in natural order (f2 before f10), and notes on other files.
 
     Raises
@@ -65,13 +100,16 @@ def list_frames(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
     if not names:
         what = f"holds {len(others)} files, but no TIFF file" if others else "is empty"
         raise ReadError(what, folder)
-    names.sort(key=_natural)
+    # Where all digits stand at the same places, natural order is that of the text.
+    alike = len({name.translate(_DIGITS) for name in names}) == 1
+    names.sort(key=None if alike else _natural)
     _refuse_strays(folder, names, others)
     notes: tuple[str, ...] = ()
     if others:
         shown = ", ".join(sorted(others)[:3]) + (", ..." if len(others) > 3 else "")
         notes = (f"{folder}: {len(others)} other files are left out: {shown}",)
-    return [folder / name for name in names], notes
+    within = os.path.join(folder, "")
+    return FramePaths([within + name for name in names]), notes
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:
@@ -103,6 +141,7 @@ def open_frames(
     paths: Sequence[Path], where: Path | None, allow_truncated: bool, notes: tuple[str, ...]
 ) -> Recording:
     """Open single-frame files as one recording; every header is compared with the first's."""
+    paths = FramePaths.of(paths)
     source = str(where) if where is not None else f"{paths[0]} and {len(paths) - 1} more"
     first = next((f for i, path in enumerate(paths) if (f := _Frame.of(path, i))), None)
     if first is None:
@@ -135,7 +174,7 @@ def open_frames(
         warn(note)
         notes = (*notes, note)
     keep = np.flatnonzero(whole)
-    kept = [paths[i] for i in keep.tolist()]
+    kept = paths.take(keep)
     options: dict[str, Any] = {
         "source": source,
         "dtype": first.dtype,
@@ -151,7 +190,7 @@ def open_frames(
 class _FrameFiles(Recording):
     """Single-frame TIFF files, in any order."""
 
-    _paths: list[Path]
+    _paths: FramePaths
     _mtimes_ns: NDArray[np.int64]
 
     @abc.abstractmethod
@@ -184,7 +223,7 @@ class PlainFrames(_FrameFiles, PixelRecording):
 
     Parameters
     ----------
-    paths : list of Path
+    paths : FramePaths
     offsets : ndarray of int64, shape (T,)
         Where the pixels begin in each file.
     shape : tuple of int
@@ -197,20 +236,20 @@ class PlainFrames(_FrameFiles, PixelRecording):
 
     def __init__(
         self,
-        paths: list[Path],
+        paths: FramePaths,
         offsets: NDArray[np.int64],
         shape: tuple[int, int],
         mtimes_ns: NDArray[np.int64],
         options: dict[str, Any],
     ) -> None:
-        runs = [Run(str(p), o, 0, 1) for p, o in zip(paths, offsets.tolist(), strict=True)]
+        runs = [Run(p, o, 0, 1) for p, o in zip(paths.texts, offsets.tolist(), strict=True)]
         super().__init__(runs, (len(paths), *shape), **options)
         self._paths, self._offsets, self._mtimes_ns = paths, offsets, mtimes_ns
         self._options = options
 
     def _reordered(self, order: NDArray[np.int64], notes: tuple[str, ...]) -> Recording:
         return PlainFrames(
-            [self._paths[i] for i in order.tolist()],
+            self._paths.take(order),
             self._offsets[order],
             self.shape[1:],
             self._mtimes_ns[order],
@@ -227,7 +266,7 @@ class PackedFrames(_FrameFiles):
 
     def __init__(
         self,
-        paths: list[Path],
+        paths: FramePaths,
         patterns: tuple[PackedPattern, ...],
         shape: tuple[int, int],
         mtimes_ns: NDArray[np.int64],
@@ -265,7 +304,7 @@ class PackedFrames(_FrameFiles):
 
     def _reordered(self, order: NDArray[np.int64], notes: tuple[str, ...]) -> Recording:
         return PackedFrames(
-            [self._paths[i] for i in order.tolist()],
+            self._paths.take(order),
             self._patterns,
             self.shape[1:],
             self._mtimes_ns[order],
@@ -349,10 +388,10 @@ class _Files(NamedTuple):
     mtimes_ns: NDArray[np.int64]
 
 
-def _plain_files(paths: Sequence[Path], first: _Frame) -> _Files | None:
+def _plain_files(paths: FramePaths, first: _Frame) -> _Files | None:
     """Compare headers with the first one; None if one file must be decoded, so all are."""
     assert first.offset is not None
-    sizes, mtimes_ns, matches = _core.probe_files([str(p) for p in paths], first.header)
+    sizes, mtimes_ns, matches = _core.probe_files(paths.texts, first.header)
     offsets = np.full(len(paths), first.offset, np.int64)
     for i in np.flatnonzero(~matches).tolist():
         frame = _Frame.of(paths[i], i)

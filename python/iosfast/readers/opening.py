@@ -167,7 +167,7 @@ READERS = (
 
 
 def _open_tiffs(
-    paths: list[Path], where: Path | None, allow_truncated: bool, notes: tuple[str, ...]
+    paths: Sequence[Path], where: Path | None, allow_truncated: bool, notes: tuple[str, ...]
 ) -> Recording:
     for number, path in enumerate(paths):
         magic = _head(path)

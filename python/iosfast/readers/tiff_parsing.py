@@ -54,8 +54,10 @@ def opened(path: Path, frame: int | None = None) -> Iterator[tifffile.TiffFile]:
     """Open a TIFF file and parse it quietly; any damage becomes a ReadError with the frame."""
     try:
         with quiet(), tifffile.TiffFile(path) as tif:
-            if len(tif.pages) == 0:
-                raise ReadError("holds no image", path, frame)
+            try:
+                tif.pages.first  # noqa: B018 (the number of pages would be found by reading all)
+            except IndexError:
+                raise ReadError("holds no image", path, frame) from None
             yield tif
     except ReadError as error:
         if error.path is not None and (error.frame is not None or frame is None):
