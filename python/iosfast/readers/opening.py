@@ -180,6 +180,8 @@ def _open_tiffs(
         raise ReadError("is cut before its first frame, as all files are", paths[0], 0)
     if single and len(paths) > 1:
         return folder.open_frames(paths, where, allow_truncated, notes)
+    if where is not None and len(paths) > 1 and (whole := tiff.open_set(paths, allow_truncated)):
+        return _joined([whole], where, notes)
     several = len(paths) > 1
     parts = [tiff.open_tiff(p, allow_truncated, own_pages=several) for p in paths]
     return _joined(parts, where, notes)

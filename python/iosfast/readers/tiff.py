@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -14,10 +16,13 @@ from numpy.typing import NDArray
 
 from ..errors import ReadError, warn
 from .calibration import calibration
+from .channels import MOST_CHANNELS, repeated_names
 from .clocks import page_seconds, page_times
 from .decoded_tiff import DecodedTiff, PackedPages, find_packed
+from .joined import JoinedRecording
+from .micromanager import elapsed_s, page_facts, parts_of, pixel_size_mm
 from .ome import OmeImage, read_ome
-from .ome_set import ome_runs
+from .ome_set import ome_runs, set_files
 from .pixels import PixelRecording, Run
 from .recording import ClockName, Recording
 from .tiff_parsing import (
@@ -30,6 +35,7 @@ from .tiff_parsing import (
     opened,
 )
 from .tiff_runs import Found, find_runs
+from .timed import TimedRecording, Times
 from .truncation import whole_frames
 
 _UIC2 = 33629  # of MetaMorph, which has one value per plane, and one directory for all
@@ -53,17 +59,16 @@ def open_tiff(path: Path, allow_truncated: bool = False, *, own_pages: bool = Fa
         first = tif.pages.first
         check_frame(path, first)
         ome = read_ome(tif.ome_metadata or "") if tif.is_ome else None
+        if not own_pages and (parts := _joined_parts(path, tif, ome)):
+            return _joined(parts, allow_truncated)
         said = _said_frames(path, tif, ome)
-        facts = {
-            "metadata": {"format": _format(tif)},
-            "start_s": page_seconds(first),
-            **calibration(tif, ome),
-        }
+        facts = _facts(tif, ome)
         dtype = np.dtype(first.dtype).newbyteorder(tif.byteorder)
         packed = None
-        if ome is not None and not ome.in_order and not own_pages:
-            runs = ome_runs(path, tif, ome)
-            state = _State(runs, len(runs), len(runs))
+        ordered = ome is not None and not ome.in_order and not own_pages
+        if ome is not None and ordered:
+            runs, whole, total = ome_runs(path, tif, ome)
+            state = _State(runs, whole, total)
         elif is_plain(first) and (found := find_runs(path, tif)).plain:
             state = _whole_runs(path, size, found, first, said)
         else:
@@ -71,6 +76,8 @@ def open_tiff(path: Path, allow_truncated: bool = False, *, own_pages: bool = Fa
         if not state.remark and directory_of(tif, first).values_end > size:
             state.remark = "the description of the recording is cut off"
         state.remark = state.remark or inverted_note(first)
+        stamped = {path: state.whole} if not ordered or ome is None else set_files(path, ome)
+        stamped = stamped if page_facts(first) else None
     notes = state.notes(path, allow_truncated)
     planes = state.whole if ome is None or own_pages else math.prod(ome.sizes.values())
     if planes != state.whole and not notes:
@@ -79,11 +86,111 @@ def open_tiff(path: Path, allow_truncated: bool = False, *, own_pages: bool = Fa
             f"{state.whole:,}; these are used",
         )
         warn(notes[0])
+    state.keep(path, state.whole // (group := max(1, len(facts["channels"]))) * group)
     shape = (state.whole, *frame_shape(first))
+
+    def times() -> Times:
+        if ome is not None and not own_pages and ome.times_s is not None:
+            return ome.times_s[: state.whole] if state.whole <= ome.times_s.size else None
+        return None if stamped is None else elapsed_s(_first_frames(stamped, state.whole))
+
     if state.runs:
-        return TiffRecording(state.runs, shape, dtype, path, notes=notes, **facts)
+        return TiffRecording(state.runs, shape, dtype, path, times=times, notes=notes, **facts)
     assert packed is not None
-    return DecodedTiff(path, packed, shape, dtype, notes=notes, **facts)
+    return DecodedTiff(path, packed, shape, dtype, times=times, notes=notes, **facts)
+
+
+def _first_frames(files: dict[Path, int], frames: int) -> dict[Path, int]:
+    """Return the files that the first frames are in, and how many are in each."""
+    kept: dict[Path, int] = {}
+    for path, number in files.items():
+        kept[path] = min(number, frames - sum(kept.values()))
+    return {path: number for path, number in kept.items() if number}
+
+
+def _joined_parts(path: Path, tif: tifffile.TiffFile, ome: OmeImage | None) -> dict[Path, int]:
+    """Return files that are opened one after the other, and the frames of each, 0 if unknown."""
+    files = None if ome is None or ome.in_order else set_files(path, ome)
+    if files is not None and len(files) > 1 and not is_plain(tif.pages.first):
+        return files
+    parts = parts_of(path)
+    told = {path.name.lower()}
+    if ome is not None:
+        told |= {part.file.lower() for part in ome.parts if part.file is not None}
+    if len(parts) > 1 and any(part.name.lower() not in told for part in parts):
+        return dict.fromkeys(parts, 0)
+    return {}
+
+
+def _joined(parts: dict[Path, int], allow_truncated: bool) -> JoinedRecording:
+    """Open the files of one recording, each by its own directories."""
+    recordings = []
+    frame = 0
+    for path, frames in parts.items():
+        if not path.exists():
+            raise ReadError("is missing", path, frame)
+        recordings.append(open_tiff(path, allow_truncated, own_pages=True))
+        if frames and len(recordings[-1]) < frames and not allow_truncated:
+            raise ReadError(
+                f"holds {len(recordings[-1]):,} frames, but its metadata tells of {frames:,}", path
+            )
+        frame += len(recordings[-1])
+    return JoinedRecording(recordings)
+
+
+def open_set(paths: Sequence[Path], allow_truncated: bool) -> Recording | None:
+    """Open files that are parts of one recording by their metadata or names; None if they are not.
+
+    Raises
+    ------
+    ReadError
+        If one of its parts is not there, or is damaged.
+    """
+    if is_cut_early(paths[0]):
+        return None
+    with opened(paths[0]) as tif:
+        ome = read_ome(tif.ome_metadata or "") if tif.is_ome else None
+    told = {p.file.lower() for p in ome.parts if p.file is not None} if ome is not None else set()
+    if len(told) < 2:
+        told = {part.name.lower() for part in parts_of(paths[0])}
+    if len(told) > 1 and all(path.name.lower() in told for path in paths):
+        return open_tiff(paths[0], allow_truncated)
+    return None
+
+
+def _facts(tif: tifffile.TiffFile, ome: OmeImage | None) -> dict[str, Any]:
+    """Return what a file tells of its frames."""
+    told = page_facts(tif.pages.first)
+    facts: dict[str, Any] = calibration(tif, ome)
+    channels = _imagej_channels(tif) if ome is None else ome.channels
+    if facts["pixel_size_mm"] is None:
+        facts["pixel_size_mm"] = pixel_size_mm(told)
+    if facts["frame_rate_hz"] is not None and channels:
+        facts["frame_rate_hz"] *= len(channels)
+    metadata: dict[str, Any] = {"format": _format(tif)}
+    names = {"Camera": "camera", "Exposure-ms": "exposure_ms", "Binning": "binning"}
+    metadata |= {
+        name: told[key]
+        for key, name in names.items()
+        if isinstance(told.get(key), str | int | float)
+    }
+    return {
+        **facts,
+        "metadata": metadata,
+        "start_s": page_seconds(tif.pages.first),
+        "channels": channels,
+    }
+
+
+def _imagej_channels(tif: tifffile.TiffFile) -> tuple[str, ...]:
+    """Return names of the channels of an ImageJ stack, which change fastest in it."""
+    said = (tif.imagej_metadata or {}) if tif.is_imagej else {}
+    number, times = said.get("channels"), said.get("frames")
+    if not (isinstance(number, int) and isinstance(times, int)) or number < 2 or times < 2:
+        return ()
+    labels = said.get("Labels")
+    labels = [str(label) for label in labels] if isinstance(labels, list) else []
+    return repeated_names(labels if len(labels) == number * times else [], number)
 
 
 def is_single_frame(path: Path) -> bool | None:
@@ -100,8 +207,20 @@ def has_one_frame(path: Path, tif: tifffile.TiffFile) -> bool:
     return following == 0 and _said_frames(path, tif, None) == 1
 
 
-class TiffRecording(PixelRecording):
-    """Uncompressed frames of one TIFF file."""
+class TiffRecording(TimedRecording, PixelRecording):
+    """Uncompressed frames of one TIFF file, or of a set of files.
+
+    Parameters are those of `PixelRecording`, and
+
+    times : callable, optional
+        Finds the time of every frame.
+    """
+
+    def __init__(
+        self, *arguments: Any, times: Callable[[], Times] | None = None, **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self._find_times = times
 
     def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
         """Return times by the DateTime tag of every page."""
@@ -130,6 +249,17 @@ class _State:
     whole: int
     total: int | None
     remark: str = ""
+
+    def keep(self, path: Path, frames: int) -> None:
+        """Leave out frames of a last time point that lacks some of its channels."""
+        if frames == 0:
+            raise ReadError("holds less than one frame of every channel", path, 0)
+        begin = 0
+        for index, run in enumerate(self.runs):
+            self.runs[index] = run._replace(frames=max(0, min(run.frames, frames - begin)))
+            begin += run.frames
+        self.runs = [run for run in self.runs if run.frames]
+        self.whole = frames
 
     def notes(self, path: Path, allow_truncated: bool) -> tuple[str, ...]:
         """Raise or warn if something is missing."""
@@ -163,7 +293,7 @@ def _said_frames(path: Path, tif: tifffile.TiffFile, ome: OmeImage | None) -> in
         sizes = dict(ome.sizes)
     elif tif.is_imagej:
         said = tif.imagej_metadata or {}
-        names = {"frames": "T", "slices": "Z", "channels": "C"}
+        names = {"channels": "C", "slices": "Z", "frames": "T"}
         numbers = {names.get(n, n): said.get(n, 1) for n in ("images", *names)}
         numbers = {n: v for n, v in numbers.items() if isinstance(v, int) and v > 0}
         frames = numbers.pop("images", 1)
@@ -173,7 +303,7 @@ def _said_frames(path: Path, tif: tifffile.TiffFile, ome: OmeImage | None) -> in
     elif page.description.startswith('{"shape"'):
         sizes = _described_sizes(page)
     many = {axis: n for axis, n in sizes.items() if n > 1}
-    if len(many) > 1:
+    if len(many) > 1 and not (list(many) == ["C", "T"] and many["C"] <= MOST_CHANNELS):
         what = ", ".join(f"{n} {axis}" for axis, n in many.items())
         raise ReadError(
             f"holds a hyperstack ({what}), not one sequence of frames; split it first", path
