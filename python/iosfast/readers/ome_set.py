@@ -23,7 +23,7 @@ def set_files(path: Path, ome: OmeImage) -> dict[Path, int] | None:
     """
     files: dict[Path, int] = {}
     last, total = None, 0
-    for part in ome.parts:
+    for part in sorted(ome.parts, key=lambda part: part.plane):
         own = part.file is None or ome.is_own(part, path.name)
         file = path if own else path.parent / str(part.file)
         if part.number is None or part.plane != total or (file in files and file != last):
