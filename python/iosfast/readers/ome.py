@@ -87,14 +87,13 @@ class OmeImage:
         return part.file.lower() == name.lower() if name.lower() in names else part.own
 
 
-class _Refused(Exception):
-    """The XML tells nothing that can be used."""
-
-
 class _Parser:
     """Reads one element after another, since a long recording has millions of them."""
 
     def __init__(self) -> None:
+        self.parser = expat.ParserCreate()
+        self.parser.buffer_text = True
+        self.parser.StartElementHandler = self.start
         self.images = 0
         self.pixels: dict[str, str] | None = None
         self.sizes: dict[str, int] = {}
@@ -102,72 +101,85 @@ class _Parser:
         self.names: list[str] = []
         self.planes, self.times = array("q"), array("d")
         self.metadata_file: str | None = None
-        self._strides: dict[str, int] = {}
-        self._inside = False  # of the Pixels element of the first image
+        self._steps = (0, 0, 0)  # between planes, along T, Z, C
+        self._inside = False  # of the first image
         self._own: str | None = None
-        self._data: dict[str, str] | None = None
-        self._uuid: tuple[str | None, list[str]] | None = None
+        self._data: tuple[int, int, int | None] | None = None  # plane, directory, number
+        self._file: str | None = None
+        self._is_own = True
+        self._files: dict[str | None, bool] = {}
+        self._text: list[str] = []
 
     def start(self, tag: str, said: dict[str, str]) -> None:
-        name = tag.rpartition(":")[2]
-        if name == "OME":
+        name = tag.rpartition(":")[2] if ":" in tag else tag
+        if name == "UUID" and self._data is not None:
+            self._file = said.get("FileName")
+            self._is_own = self._files.get(self._file, False)
+            if self._file not in self._files:  # its text is read only once
+                self._text = []
+                self.parser.CharacterDataHandler = self._text.append
+            return
+        if self._data is not None:
+            self._add(*self._data)
+            self._data = None
+        if name == "Plane" and self._inside:
+            t, z, c = self._steps
+            self.planes.append(
+                int(said.get("TheT", 0)) * t
+                + int(said.get("TheZ", 0)) * z
+                + int(said.get("TheC", 0)) * c
+            )
+            unit = SECONDS.get(said.get("DeltaTUnit", "s"), math.nan)
+            self.times.append(float(said.get("DeltaT", "nan")) * unit)
+        elif name == "TiffData" and self._inside:
+            self._tiff_data(said)
+        elif name == "Channel" and self._inside:
+            self.names.append(said.get("Name", ""))
+        elif name == "Pixels" and self.pixels is None:
+            self._pixels(said)
+        elif name == "Image":
+            self.images += 1
+            self._inside = False
+        elif name == "OME":
             self._own = said.get("UUID")
         elif name == "BinaryOnly":
             self.metadata_file = said.get("MetadataFile")
-        elif name == "Image":
-            self.images += 1
-        elif name == "Pixels" and self.pixels is None:
-            self.pixels, self._inside = said, True
-            order = said.get("DimensionOrder", "XYCZT")[2:]
-            if sorted(order) != ["C", "T", "Z"]:
-                raise _Refused
-            self.sizes = {axis: int(said.get(f"Size{axis}", 1)) for axis in order}
-            stride = 1
-            for axis, size in self.sizes.items():
-                self._strides[axis] = stride
-                stride *= max(1, size)
-        elif self._inside:
-            self._within(name, said)
 
-    def _within(self, name: str, said: dict[str, str]) -> None:
-        if name == "TiffData":
-            self._data, self._uuid = said, None
-        elif name == "UUID" and self._data is not None:
-            self._uuid = said.get("FileName"), []
-        elif name == "Plane":
-            delta = float(said.get("DeltaT", "nan"))
-            self.times.append(delta * SECONDS.get(said.get("DeltaTUnit", "s"), math.nan))
-            self.planes.append(self._plane(said, "The"))
-        elif name == "Channel":
-            self.names.append(said.get("Name", ""))
+    def _pixels(self, said: dict[str, str]) -> None:
+        order = said.get("DimensionOrder", "XYCZT")[2:]
+        if sorted(order) != ["C", "T", "Z"]:
+            raise ValueError(order)
+        self.pixels, self._inside = said, True
+        self.sizes = {axis: int(said.get(f"Size{axis}", 1)) for axis in order}
+        steps, step = {}, 1
+        for axis, size in self.sizes.items():
+            steps[axis] = step
+            step *= max(1, size)
+        self._steps = steps["T"], steps["Z"], steps["C"]
 
-    def text(self, text: str) -> None:
-        if self._uuid is not None:
-            self._uuid[1].append(text)
-
-    def end(self, tag: str) -> None:
-        name = tag.rpartition(":")[2]
-        if name == "Pixels":
-            self._inside = False
-        elif name == "TiffData" and self._data is not None:
-            self._add(self._data)
-            self._data = self._uuid = None
-
-    def _plane(self, said: dict[str, str], prefix: str) -> int:
-        numbers = {axis: int(said.get(prefix + axis, 0)) for axis in self._strides}
-        if min(numbers.values()) < 0 or max(numbers.values()) > 1 << 40:
-            raise _Refused
-        return sum(numbers[axis] * stride for axis, stride in self._strides.items())
-
-    def _add(self, said: dict[str, str]) -> None:
+    def _tiff_data(self, said: dict[str, str]) -> None:
+        self._known()
         number = int(said["PlaneCount"]) if "PlaneCount" in said else 1 if "IFD" in said else None
-        plane, directory = self._plane(said, "First"), int(said.get("IFD", 0))
-        if directory < 0 or (number is not None and not 0 <= number < 1 << 40):
-            raise _Refused
-        file, own = None, True
-        if self._uuid is not None:
-            file = self._uuid[0]
-            own = self._own is not None and "".join(self._uuid[1]) == self._own
+        firsts = [int(said.get(f"First{axis}", 0)) for axis in "TZC"]
+        directory = int(said.get("IFD", 0))
+        if min(*firsts, directory, number or 0) < 0:
+            raise ValueError(said)
+        plane = sum(map(int.__mul__, firsts, self._steps))
+        if max(plane, directory, number or 0) > 1 << 60:
+            raise ValueError(said)
+        self._data = plane, directory, number
+        self._file, self._is_own = None, True
+
+    def _known(self) -> None:
+        """Take the text of a UUID that was read."""
+        if self.parser.CharacterDataHandler is not None:
+            self.parser.CharacterDataHandler = None
+            self._is_own = self._own is not None and "".join(self._text).strip() == self._own
+            self._files[self._file] = self._is_own
+
+    def _add(self, plane: int, directory: int, number: int | None) -> None:
+        self._known()
+        file, own = self._file, self._is_own
         if self.parts and number is not None:
             last = self.parts[-1]
             if last.number is not None and last[-2:] == (file, own):
@@ -176,6 +188,12 @@ class _Parser:
                     self.parts[-1] = last._replace(number=last.number + number)
                     return
         self.parts.append(Planes(plane, directory, number, file, own))
+
+    def finish(self) -> None:
+        """Take what was read last."""
+        if self._data is not None:
+            self._add(*self._data)
+            self._data = None
 
     def times_s(self) -> NDArray[np.float64] | None:
         count = math.prod(self.sizes.values())
@@ -210,13 +228,11 @@ def metadata_file(xml: str) -> str | None:
 
 def _parsed(xml: str) -> _Parser | None:
     found = _Parser()
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler = found.start
-    parser.EndElementHandler = found.end
-    parser.CharacterDataHandler = found.text
     try:
-        parser.Parse(xml, True)
-    except (expat.ExpatError, ValueError, OverflowError, _Refused):
+        found.parser.Parse(xml, True)
+        found.finish()
+    except (expat.ExpatError, ValueError, OverflowError):
         return None
+    finally:
+        found.parser.StartElementHandler = None  # which leads back to itself
     return found

@@ -218,8 +218,8 @@ def are_somewhere(pieces: Pieces) -> bool:
 
 def cannot_be_decoded(path: Path, frame: int, error: object) -> ReadError:
     """Error for a page that its decoder refused."""
-    if "imagecodecs" in str(error):
-        what = f"{error}; install it with: pip install 'iosfast[compressed]'"
+    if isinstance(error, ImportError) or "imagecodecs" in str(error):
+        what = f"needs imagecodecs ({error}); install it with: pip install 'iosfast[compressed]'"
     else:
         what = f"cannot be decoded: {error}"
     return ReadError(what, path, frame)

@@ -148,11 +148,11 @@ def open_set(paths: Sequence[Path], allow_truncated: bool) -> Recording | None:
     """
     if is_cut_early(paths[0]):
         return None
-    with opened(paths[0]) as tif:
-        ome = read_ome(tif.ome_metadata or "") if tif.is_ome else None
-    told = {p.file.lower() for p in ome.parts if p.file is not None} if ome is not None else set()
-    if len(told) < 2:
-        told = {part.name.lower() for part in parts_of(paths[0])}
+    told = {part.name.lower() for part in parts_of(paths[0])}
+    if len(told) < 2 or any(path.name.lower() not in told for path in paths):
+        with opened(paths[0]) as tif:
+            ome = read_ome(tif.ome_metadata or "") if tif.is_ome else None
+        told = set() if ome is None else {p.file.lower() for p in ome.parts if p.file is not None}
     if len(told) > 1 and all(path.name.lower() in told for path in paths):
         return open_tiff(paths[0], allow_truncated)
     return None
