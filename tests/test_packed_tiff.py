@@ -159,7 +159,7 @@ def test_directories_that_lead_back(tmp_path, back_to):
         open_recording(path)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(
     kind=st.sampled_from(["zlib", "zlib with predictor", "zlib in strips", "tiles"]),
     where=st.floats(0, 1, exclude_max=True),

@@ -25,7 +25,6 @@ from .tiff_parsing import (
     LAYOUT_TAGS,
     DirectoryFormat,
     check_frame,
-    directory_of,
     frame_shape,
     inverted_note,
     is_cut_early,
@@ -33,6 +32,7 @@ from .tiff_parsing import (
     kind_of,
     opened,
     pixels_end,
+    record_of,
 )
 
 #: Kinds of packed files that are told without parsing; a folder has one or two.
@@ -456,7 +456,7 @@ def _header(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> list[tuple[int, 
         return offset, file.read(length), mask or b"\xff" * length
 
     form = DirectoryFormat.of(tif)
-    mask = form.mask(page, directory_of(tif, page).tags)
+    mask = form.mask(record_of(tif, page))
     parts = [part(0, 16 if form.big else 8), part(page.offset, mask.size, mask.tobytes())]
     for code in LAYOUT_TAGS:  # such as strip offsets that lie outside of the directory
         tag = page.tags.get(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ReadError
 from .shared_file import SharedFile
-from .tiff_parsing import DirectoryFormat, directory_of, frame_shape
+from .tiff_parsing import DirectoryFormat, frame_shape, record_of
 
 _OFFSETS, _COUNTS = (273, 324), (279, 325)  # of strips, of tiles
 _TYPES = {3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
@@ -84,24 +85,38 @@ class PackedPage:
     @classmethod
     def of(cls, path: Path, page: tifffile.TiffPage, frame: int) -> Self:
         """Raise ReadError if the page cannot be decoded, or is too large to be a frame."""
-        if page.compression != 1:
-            try:
+        try:
+            if page.compression != 1:
                 tifffile.TIFF.DECOMPRESSORS[page.compression]
-            except KeyError as error:
-                raise cannot_be_decoded(path, frame, error.args[0]) from error
+            decoder = page.decode
+            piece = (page.tiledepth, page.tilelength, page.tilewidth)
+            if not page.is_tiled:
+                piece = (1, page.rowsperstrip, page.imagewidth)
+            depth, height, width = (operator.index(n) for n in piece)
+        except KeyError as error:
+            raise cannot_be_decoded(path, frame, error.args[0]) from error
+        except Exception as error:  # damaged tags make tifffile fail in any way
+            raise cannot_be_decoded(path, frame, error) from error
         shape, itemsize = frame_shape(page), np.dtype(page.dtype).itemsize
-        piece = (
-            (page.tiledepth, page.tilelength, page.tilewidth)
-            if page.is_tiled
-            else (1, page.rowsperstrip, page.imagewidth)
-        )
-        number = math.prod(page.chunked)
+        piece_bytes = depth * height * width * itemsize
+        number = -(-shape[0] // max(1, height)) * -(-shape[1] // max(1, width))
         # Tiles reach over the edges of a frame, by less than their own size.
-        largest = max(math.prod(shape) * itemsize, math.prod(piece) * itemsize)
-        if largest > _LARGEST_FRAME_BYTES or number != len(page.dataoffsets):
+        largest = max(math.prod(shape) * itemsize, piece_bytes)
+        if (
+            min(depth, height, width) < 1
+            or largest > _LARGEST_FRAME_BYTES
+            or number != len(page.dataoffsets)
+        ):
             raise ReadError(
-                f"is damaged: it tells of {shape[0]} x {shape[1]} pixels in {number:,} pieces of "
-                f"{' x '.join(map(str, piece[1:]))}, and of {len(page.dataoffsets):,} places",
+                f"is damaged: it tells of {shape[0]} x {shape[1]} pixels in pieces of {height} x "
+                f"{width}, which are {number:,}, and of places for {len(page.dataoffsets):,}",
+                path,
+                frame,
+            )
+        if page.is_final and sum(page.databytecounts) != page.nbytes:
+            raise ReadError(
+                f"is damaged: it says that its {sum(page.databytecounts):,} bytes are "
+                f"{page.nbytes:,} bytes of pixels, uncompressed",
                 path,
                 frame,
             )
@@ -110,7 +125,7 @@ class PackedPage:
             if page.compression in _JPEG
             else {}
         )
-        return cls(shape, number, math.prod(piece) * itemsize, page.decode, jpeg)
+        return cls(shape, number, piece_bytes, decoder, jpeg)
 
     def decode(
         self, file: SharedFile, pieces: Pieces, path: Path, frame: int, out: NDArray[Any]
@@ -151,12 +166,12 @@ class PackedPattern:
         if offsets is None or counts is None or packed.jpeg:
             return None
         field = form.pointer.itemsize
-        mask = form.mask(page, directory_of(tif, page).tags)
+        record = record_of(tif, page)
+        mask = form.mask(record)
         for values in (offsets, counts):
             mask[values.at : values.at + field] = 0
         mask[-field:] = 0
-        tif.filehandle.seek(page.offset)
-        masked = np.frombuffer(tif.filehandle.read(mask.size), np.uint8) & mask
+        masked = np.frombuffer(record, np.uint8) & mask
         told, expected = (int.from_bytes(a.tobytes(), "little") for a in (mask, masked))
         return cls(packed, form, mask.size, told, expected, offsets, counts)
 
