@@ -159,6 +159,18 @@ def test_directories_that_lead_back(tmp_path, back_to):
         open_recording(path)
 
 
+@pytest.mark.parametrize("kind", ["zlib", None])
+def test_a_tag_that_lost_its_type_is_not_ignored(tmp_path, kind):
+    """Compressed pixels would be taken as they are, for instance."""
+    path = tmp_path / "a.tif"
+    pages(compression=kind, metadata=None)(path, FRAMES)
+    data, at = bytearray(path.read_bytes()), tag_at(path, 4, 259)
+    data[at + 2 : at + 4] = b"\0\7"
+    path.write_bytes(data)
+    with pytest.raises(ReadError, match="frame 4: is damaged: a tag in its directory"):
+        open_recording(path)
+
+
 @settings(max_examples=200)
 @given(
     kind=st.sampled_from(["zlib", "zlib with predictor", "zlib in strips", "tiles"]),
@@ -198,3 +210,14 @@ def test_files_that_change_while_they_are_open(tmp_path, kind):
             recording.read()
     path.write_bytes(data)
     np.testing.assert_array_equal(recording.read(), FRAMES)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "jpeg2000", "lzma", "png"])
+@pytest.mark.parametrize("tile", [None, (16, 32)])
+def test_other_codecs_give_what_tifffile_gives(tmp_path, compression, tile):
+    path, dtype = tmp_path / "a.tif", "uint8" if compression == "jpeg" else "uint16"
+    pages(compression=compression, tile=tile, metadata=None)(path, some_frames(dtype=dtype))
+    expected = tifffile.imread(path, key=range(6))
+    with open_recording(path) as recording:
+        blocks = list(recording.blocks(1, threads=2))
+    np.testing.assert_array_equal(np.concatenate(blocks), expected)

@@ -89,6 +89,24 @@ def test_ome_in_several_cut_or_compressed_files(tmp_path):
         open_recording(paths[0])
 
 
+def test_ome_files_whose_metadata_is_in_another(tmp_path):
+    data = "".join(
+        f'<TiffData FirstT="{3 * i}" IFD="0" PlaneCount="3"><UUID FileName="{i}.ome.tif">{i}</UUID>'
+        "</TiffData>"
+        for i in range(2)
+    )
+    only = OME.format('<BinaryOnly MetadataFile="0.ome.tif" UUID="0"/>').encode()
+    write_pages(tmp_path / "0.ome.tif", FRAMES[:3], ome_xml(6, data))
+    write_pages(tmp_path / "1.ome.tif", FRAMES[3:], only)
+    for source in ("1.ome.tif", "0.ome.tif", ""):
+        np.testing.assert_array_equal(open_recording(tmp_path / source).read(), FRAMES)
+    write_pages(tmp_path / "0.ome.tif", FRAMES[:3], only)
+    np.testing.assert_array_equal(open_recording(tmp_path / "1.ome.tif").read(), FRAMES[3:])
+    (tmp_path / "0.ome.tif").unlink()
+    with pytest.raises(ReadError, match=r"0\.ome\.tif: is missing; 1\.ome\.tif has its metadata"):
+        open_recording(tmp_path / "1.ome.tif")
+
+
 def test_ome_planes_in_another_file_at_their_own_number(tmp_path):
     data = "".join(
         f'<TiffData FirstT="{i}" IFD="{i}"><UUID FileName="{name}">{name}</UUID></TiffData>'

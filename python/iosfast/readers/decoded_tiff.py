@@ -129,7 +129,9 @@ class _Walk:
 
     def _parsed(self, at: int, number: int) -> int | None:
         """Take a page whose directory is like none before."""
-        directory = self._form.read(self._tif.filehandle, at) if at < self._size else None
+        directory = None
+        if at < self._size:
+            directory = self._form.read_frame(self._tif.filehandle, at, self._path, number)
         if directory is None:
             return None
         if directory.layout_end > self._size:

@@ -21,7 +21,7 @@ from .clocks import page_seconds, page_times
 from .decoded_tiff import DecodedTiff, PackedPages, find_packed
 from .joined import JoinedRecording
 from .micromanager import elapsed_s, page_facts, parts_of, pixel_size_mm
-from .ome import OmeImage, read_ome
+from .ome import OmeImage, metadata_file, read_ome
 from .ome_set import ome_runs, set_files
 from .pixels import PixelRecording, Run
 from .recording import ClockName, Recording
@@ -59,6 +59,8 @@ def open_tiff(path: Path, allow_truncated: bool = False, *, own_pages: bool = Fa
         first = tif.pages.first
         check_frame(path, first)
         ome = read_ome(tif.ome_metadata or "") if tif.is_ome else None
+        if ome is None and not own_pages and (told := _metadata_path(path, tif)) is not None:
+            return open_tiff(told, allow_truncated)
         if not own_pages and (parts := _joined_parts(path, tif, ome)):
             return _joined(parts, allow_truncated)
         said = _said_frames(path, tif, ome)
@@ -98,6 +100,21 @@ def open_tiff(path: Path, allow_truncated: bool = False, *, own_pages: bool = Fa
         return TiffRecording(state.runs, shape, dtype, path, times=times, notes=notes, **facts)
     assert packed is not None
     return DecodedTiff(path, packed, shape, dtype, times=times, notes=notes, **facts)
+
+
+def _metadata_path(path: Path, tif: tifffile.TiffFile) -> Path | None:
+    """Return the file that holds the metadata of a set that this file is only a part of."""
+    name = metadata_file(tif.ome_metadata or "") if tif.is_ome else None
+    if name is None or Path(name).suffix.lower() not in (".tif", ".tiff"):
+        return None
+    other = path.with_name(Path(name).name)
+    if not other.exists():
+        raise ReadError(f"is missing; {path.name} has its metadata there", other)
+    with opened(other) as tif:
+        ome = read_ome(tif.ome_metadata or "") if tif.is_ome else None
+    if ome is None or path.name.lower() not in {(part.file or "").lower() for part in ome.parts}:
+        return None  # of another position, say, for which this file's own pages are right
+    return other
 
 
 def _first_frames(files: dict[Path, int], frames: int) -> dict[Path, int]:

@@ -126,6 +126,13 @@ class DirectoryFormat:
         """Bytes of a directory."""
         return self.tag_count.itemsize + tags * self.tag.itemsize + self.pointer.itemsize
 
+    def read_frame(self, file: Any, offset: int, path: Path, frame: int) -> Directory | None:
+        """Read the directory of a frame, which errors name."""
+        try:
+            return self.read(file, offset)
+        except ReadError as error:
+            raise ReadError(str(error), path, frame) from None
+
     def read(self, file: Any, offset: int) -> Directory | None:
         """Read the directory at an offset; None if the file ends before it does."""
         file.seek(offset)

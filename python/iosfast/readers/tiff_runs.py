@@ -138,7 +138,9 @@ class _Walk:
 
     def _parsed(self, at: int) -> int:
         """Take the frame of a directory unlike the one before."""
-        directory = self._form.read(self._file, at) if at < self._size else None
+        directory = None
+        if at < self._size:
+            directory = self._form.read_frame(self._file, at, self._path, self._frames)
         if directory is None:
             self._cut = True
             return 0
