@@ -111,7 +111,7 @@ def outcome(source, **options):
                 frames = recording.read()
         except ReadError as raised:
             error = raised
-    assert {w.category for w in caught} <= {IosfastWarning}
+    assert {w.category for w in caught} <= {IosfastWarning}, [str(w) for w in caught]
     return frames, error, [str(w.message) for w in caught]
 
 

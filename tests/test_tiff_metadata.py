@@ -67,14 +67,44 @@ def test_ome_in_several_cut_or_compressed_files(tmp_path):
         write_pages(path, FRAMES[3 * i : 3 * i + 3], ome_xml(6, data))
     np.testing.assert_array_equal(open_recording(paths[0]).read(), FRAMES)
     paths[1].write_bytes(paths[1].read_bytes()[:-20])
-    with pytest.raises(ReadError, match="frame 5: the file is cut") as caught:
+    with pytest.raises(ReadError, match="frame 5: the file is cut; 1 of 6 frames is lost"):
         open_recording(paths[0])
-    assert caught.value.path == str(paths[1])
+    with pytest.warns(IosfastWarning, match="1 of 6 frames is lost"):
+        recording = open_recording(paths[0], allow_truncated=True)
+    np.testing.assert_array_equal(recording.read(), FRAMES[:5])
     for i, path in enumerate(paths):
         write_pages(path, FRAMES[3 * i : 3 * i + 3], ome_xml(6, data), compression="zlib")
+    for source in (paths[0], paths[1], paths, tmp_path):
+        np.testing.assert_array_equal(open_recording(source).read(), FRAMES)
+    data = data.replace('FirstT="0"', 'FirstT="9"').replace('FirstT="3"', 'FirstT="0"')
+    write_pages(paths[0], FRAMES[:3], ome_xml(6, data.replace("9", "3")), compression="zlib")
+    np.testing.assert_array_equal(open_recording(paths[0]).read(), FRAMES[[3, 4, 5, 0, 1, 2]])
+    mixed = data.replace('PlaneCount="3"', 'PlaneCount="2"').replace('FirstT="9"', 'FirstT="2"')
+    mixed += '<TiffData FirstT="4" IFD="2" PlaneCount="1"/><TiffData FirstT="5" IFD="0"/>'
+    write_pages(tmp_path / "mixed.tif", FRAMES[:3], ome_xml(6, mixed), compression="zlib")
     with pytest.raises(ReadError, match="give the files as a list"):
+        open_recording(tmp_path / "mixed.tif")
+    paths[1].unlink()
+    with pytest.raises(ReadError, match=r"part1\.ome\.tif: .*is missing"):
         open_recording(paths[0])
-    np.testing.assert_array_equal(open_recording(paths).read(), FRAMES)
+
+
+def test_ome_files_whose_metadata_is_in_another(tmp_path):
+    data = "".join(
+        f'<TiffData FirstT="{3 * i}" IFD="0" PlaneCount="3"><UUID FileName="{i}.ome.tif">{i}</UUID>'
+        "</TiffData>"
+        for i in range(2)
+    )
+    only = OME.format('<BinaryOnly MetadataFile="0.ome.tif" UUID="0"/>').encode()
+    write_pages(tmp_path / "0.ome.tif", FRAMES[:3], ome_xml(6, data))
+    write_pages(tmp_path / "1.ome.tif", FRAMES[3:], only)
+    for source in ("1.ome.tif", "0.ome.tif", ""):
+        np.testing.assert_array_equal(open_recording(tmp_path / source).read(), FRAMES)
+    write_pages(tmp_path / "0.ome.tif", FRAMES[:3], only)
+    np.testing.assert_array_equal(open_recording(tmp_path / "1.ome.tif").read(), FRAMES[3:])
+    (tmp_path / "0.ome.tif").unlink()
+    with pytest.raises(ReadError, match=r"0\.ome\.tif: is missing; 1\.ome\.tif has its metadata"):
+        open_recording(tmp_path / "1.ome.tif")
 
 
 def test_ome_planes_in_another_file_at_their_own_number(tmp_path):
@@ -114,29 +144,22 @@ def test_ome_that_tells_of_other_frames_than_there_are(tmp_path):
     assert len(recording.notes) == 1
 
 
-@pytest.mark.parametrize(
-    ("write", "what"),
-    [
-        (lambda p: write_pages(p, FRAMES, ome_xml(3, "<TiffData/>", SizeC=2)), "3 T, 2 C"),
-        (lambda p: write_pages(p, FRAMES, ome_xml(6, "<TiffData/>", images=2)), "2 OME images"),
-        (
-            lambda p: tifffile.imwrite(p, FRAMES.reshape(3, 2, 33, 67), metadata={"axes": "TCYX"}),
-            "hyperstack",
-        ),
-        (
-            lambda p: tifffile.imwrite(
-                p, FRAMES.reshape(3, 2, 33, 67), imagej=True, metadata={"axes": "TCYX"}
-            ),
-            "3 T, 2 C",
-        ),
-        (lambda p: tifffile.imwrite(p, FRAMES.reshape(2, 3, 33, 67), truncate=True), "hyperstack"),
-    ],
-)
-def test_channels_are_not_taken_for_frames(tmp_path, write, what):
-    path = tmp_path / "a.ome.tif"
-    write(path)
-    with pytest.raises(ReadError, match=what):
-        open_recording(path)
+@pytest.mark.parametrize("claim", ['PlaneCount="4000000000"', 'PlaneCount="9"', 'PlaneCount="-1"'])
+def test_ome_sets_that_claim_more_than_there_is(tmp_path, claim):
+    data = "".join(
+        f'<TiffData FirstT="{3 * i}" IFD="0" {claim}><UUID FileName="{i}.ome.tif">{i}</UUID>'
+        "</TiffData>"
+        for i in range(2)
+    )
+    for i in range(2):
+        xml = ome_xml(8_000_000_000, data)
+        write_pages(tmp_path / f"{i}.ome.tif", FRAMES[3 * i : 3 * i + 3], xml)
+    if "-1" in claim:  # which is no metadata; the files' own pages are left
+        np.testing.assert_array_equal(open_recording(tmp_path / "0.ome.tif").read(), FRAMES[:3])
+        return
+    for source in ("0.ome.tif", "1.ome.tif"):
+        with pytest.raises(ReadError, match="frame 3: is missing"):
+            open_recording(tmp_path / source)
 
 
 # What the file tells

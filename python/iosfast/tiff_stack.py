@@ -14,6 +14,18 @@ from . import __version__
 #: Classic TIFF, which every reader opens, holds offsets below 4 GiB; some room for tags.
 CLASSIC_TIFF_BYTES = 2**32 - 2**25
 
+#: What the directory of one image takes at most, with its values. Where those of all images do not
+#: fit, tifffile writes only one, which many programs take for a single image.
+DIRECTORY_BYTES = 256
+
+
+def is_classic(shape: tuple[int, ...], dtype: DTypeLike) -> bool:
+    """Tell whether images, of which the first axis is the number, fit into classic TIFF."""
+    import numpy as np
+
+    image_bytes = math.prod(shape[1:]) * np.dtype(dtype).itemsize
+    return shape[0] * (image_bytes + DIRECTORY_BYTES) <= CLASSIC_TIFF_BYTES
+
 
 def make_stack(
     path: Path,
@@ -53,8 +65,8 @@ def make_stack(
     axes = "TYXS" if len(shape) == 4 else "TYX"
     metadata: dict[str, Any] = {"axes": axes}
     options: dict[str, Any] = {"photometric": "rgb" if len(shape) == 4 else "minisblack"}
-    large = math.prod(shape) * np.dtype(dtype).itemsize > CLASSIC_TIFF_BYTES
-    if large or np.dtype(dtype) == np.float64:  # which ImageJ's own format does not know
+    # Float64 is nothing that ImageJ's own format knows.
+    if not is_classic(shape, dtype) or np.dtype(dtype) == np.float64:
         options |= {"bigtiff": True, "ome": True}
         metadata |= {"TimeIncrement": step_s, "TimeIncrementUnit": "s"}
         facts = f"{path.name} {shape} {np.dtype(dtype)} {step_s} {pixel_size_mm}"

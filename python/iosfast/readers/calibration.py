@@ -7,12 +7,12 @@ from typing import Any
 
 import tifffile
 
-from .ome import OmeImage
+from .ome import SECONDS, OmeImage
 
 _MM = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "centimeter": 10.0, "inch": 25.4, "m": 1000.0}
 _MM |= dict.fromkeys(("µm", "μm", "um", "micron", "microns", "micrometer", "\\u00B5m"), 1e-3)
 _MM |= {"nm": 1e-6}
-_SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6, "min": 60.0}
+
 _X_RESOLUTION, _Y_RESOLUTION = 282, 283
 
 
@@ -33,7 +33,7 @@ def calibration(tif: tifffile.TiffFile, ome: OmeImage | None) -> dict[str, float
         unit = str(described.get("unit", ""))
     else:
         return {"frame_rate_hz": None, "pixel_size_mm": None}
-    step *= _SECONDS.get(step_unit, 0.0)
+    step *= SECONDS.get(step_unit, 0.0)
     return {
         "frame_rate_hz": _plain(1 / step) if step else None,
         "pixel_size_mm": _square(x, y, _MM.get(unit, 0.0)),

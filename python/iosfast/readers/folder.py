@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 import tifffile
@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from .. import _core
 from ..errors import ReadError, warn
 from .clocks import mtime_times, name_times, page_seconds, tag_times
+from .packed_page import PackedPage, PackedPattern, are_somewhere, pieces_of
 from .pixels import PixelRecording, Run
 from .recording import ClockName, Recording
-from .tiff import decode, has_one_frame
+from .shared_file import SharedFile
+from .tiff import has_one_frame
 from .tiff_parsing import (
     LAYOUT_TAGS,
     DirectoryFormat,
     check_frame,
-    directory_of,
     frame_shape,
     inverted_note,
     is_cut_early,
@@ -31,12 +32,51 @@ from .tiff_parsing import (
     kind_of,
     opened,
     pixels_end,
+    record_of,
 )
+
+#: Kinds of packed files that are told without parsing; a folder has one or two.
+_PATTERNS = 16
+
+_DIGITS = str.maketrans("123456789", "0" * 9)
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 
 
-def list_frames(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+class FramePaths(Sequence[Path]):
+    """Many paths, kept as text, of which few are ever needed as `Path`.
+
+    Parameters
+    ----------
+    texts : list of str
+    """
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> FramePaths:
+        """Return paths of any kind."""
+        return paths if isinstance(paths, FramePaths) else cls([str(path) for path in paths])
+
+    def take(self, numbers: NDArray[np.int64]) -> FramePaths:
+        """Return some of the paths, in the order of their numbers."""
+        return FramePaths([self.texts[i] for i in numbers.tolist()])
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @overload
+    def __getitem__(self, number: int) -> Path: ...
+    @overload
+    def __getitem__(self, number: slice) -> FramePaths: ...
+    def __getitem__(self, number: int | slice) -> Path | FramePaths:
+        if isinstance(number, slice):
+            return FramePaths(self.texts[number])
+        return Path(self.texts[number])
+
+
+def list_frames(folder: Path) -> tuple[FramePaths, tuple[str, ...]]:
     """TIFF files of a folder in natural order (f2 before f10), and notes on other files.
 
     Raises
@@ -60,13 +100,16 @@ def list_frames(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
     if not names:
         what = f"holds {len(others)} files, but no TIFF file" if others else "is empty"
         raise ReadError(what, folder)
-    names.sort(key=_natural)
+    # Where all digits stand at the same places, natural order is that of the text.
+    alike = len({name.translate(_DIGITS) for name in names}) == 1
+    names.sort(key=None if alike else _natural)
     _refuse_strays(folder, names, others)
     notes: tuple[str, ...] = ()
     if others:
         shown = ", ".join(sorted(others)[:3]) + (", ..." if len(others) > 3 else "")
         notes = (f"{folder}: {len(others)} other files are left out: {shown}",)
-    return [folder / name for name in names], notes
+    within = os.path.join(folder, "")
+    return FramePaths([within + name for name in names]), notes
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:
@@ -98,14 +141,16 @@ def open_frames(
     paths: Sequence[Path], where: Path | None, allow_truncated: bool, notes: tuple[str, ...]
 ) -> Recording:
     """Open single-frame files as one recording; every header is compared with the first's."""
+    paths = FramePaths.of(paths)
     source = str(where) if where is not None else f"{paths[0]} and {len(paths) - 1} more"
     first = next((f for i, path in enumerate(paths) if (f := _Frame.of(path, i))), None)
     if first is None:
         raise ReadError(f"all {len(paths):,} files are cut", source, 0)
     files = None if first.offset is None else _plain_files(paths, first)
     plain = files is not None
+    patterns: tuple[PackedPattern, ...] = ()
     if files is None:
-        files = _packed_files(paths, first)
+        files, patterns = _packed_files(paths, first)
         if first.offset is not None:
             notes = (*notes, f"{source}: pixels are stored in several ways, which reads slowly")
     if first.remark:
@@ -129,7 +174,7 @@ def open_frames(
         warn(note)
         notes = (*notes, note)
     keep = np.flatnonzero(whole)
-    kept = [paths[i] for i in keep.tolist()]
+    kept = paths.take(keep)
     options: dict[str, Any] = {
         "source": source,
         "dtype": first.dtype,
@@ -139,13 +184,13 @@ def open_frames(
     }
     if plain:
         return PlainFrames(kept, files.offsets[keep], first.shape, files.mtimes_ns[keep], options)
-    return PackedFrames(kept, first.shape, files.mtimes_ns[keep], options)
+    return PackedFrames(kept, patterns, first.shape, files.mtimes_ns[keep], options)
 
 
 class _FrameFiles(Recording):
     """Single-frame TIFF files, in any order."""
 
-    _paths: list[Path]
+    _paths: FramePaths
     _mtimes_ns: NDArray[np.int64]
 
     @abc.abstractmethod
@@ -178,7 +223,7 @@ class PlainFrames(_FrameFiles, PixelRecording):
 
     Parameters
     ----------
-    paths : list of Path
+    paths : FramePaths
     offsets : ndarray of int64, shape (T,)
         Where the pixels begin in each file.
     shape : tuple of int
@@ -191,20 +236,20 @@ class PlainFrames(_FrameFiles, PixelRecording):
 
     def __init__(
         self,
-        paths: list[Path],
+        paths: FramePaths,
         offsets: NDArray[np.int64],
         shape: tuple[int, int],
         mtimes_ns: NDArray[np.int64],
         options: dict[str, Any],
     ) -> None:
-        runs = [Run(str(p), o, 0, 1) for p, o in zip(paths, offsets.tolist(), strict=True)]
+        runs = [Run(p, o, 0, 1) for p, o in zip(paths.texts, offsets.tolist(), strict=True)]
         super().__init__(runs, (len(paths), *shape), **options)
         self._paths, self._offsets, self._mtimes_ns = paths, offsets, mtimes_ns
         self._options = options
 
     def _reordered(self, order: NDArray[np.int64], notes: tuple[str, ...]) -> Recording:
         return PlainFrames(
-            [self._paths[i] for i in order.tolist()],
+            self._paths.take(order),
             self._offsets[order],
             self.shape[1:],
             self._mtimes_ns[order],
@@ -213,40 +258,62 @@ class PlainFrames(_FrameFiles, PixelRecording):
 
 
 class PackedFrames(_FrameFiles):
-    """Compressed or tiled single-frame TIFF files, decoded by tifffile; safe between threads.
+    """Compressed or tiled single-frame TIFF files, decoded by tifffile's codecs.
 
-    Parameters are those of `PlainFrames`, without `offsets`.
+    Several threads do so at the same time. Parameters are those of `PlainFrames`, with patterns of
+    the first directories instead of `offsets`.
     """
 
     def __init__(
         self,
-        paths: list[Path],
+        paths: FramePaths,
+        patterns: tuple[PackedPattern, ...],
         shape: tuple[int, int],
         mtimes_ns: NDArray[np.int64],
         options: dict[str, Any],
     ) -> None:
         super().__init__(shape=(len(paths), *shape), **options)
-        self._paths, self._mtimes_ns = paths, mtimes_ns
+        self._paths, self._patterns, self._mtimes_ns = paths, patterns, mtimes_ns
         self._options = options
+        self._closed = False
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         out = np.empty((stop - start, *self.shape[1:]), self.dtype)
         for frame in range(start, stop):
-            path = self._paths[frame]
+            if self._closed:
+                raise ReadError("was closed", self.source)
+            self._decode(self._paths[frame], frame, out[frame - start])
+        return out
+
+    def _decode(self, path: Path, frame: int, out: NDArray[Any]) -> None:
+        file = SharedFile(path, frame)
+        try:
+            for pattern in self._patterns:
+                record = pattern.first_record(file)
+                pieces = pattern.pieces(file, record) if pattern.matches(record) else None
+                if pieces is not None and are_somewhere(pieces):
+                    pattern.page.decode(file, pieces, path, frame, out)
+                    return
             with opened(path, frame) as tif:
                 page = tif.pages.first
                 if (page.shape, page.dtype) != (self.shape[1:], self.dtype):
                     raise ReadError("has changed since it was opened", path, frame)
-                decode(page, path, frame, out[frame - start])
-        return out
+                PackedPage.of(path, page, frame).decode(file, pieces_of(page), path, frame, out)
+        finally:
+            file.close()
 
     def _reordered(self, order: NDArray[np.int64], notes: tuple[str, ...]) -> Recording:
         return PackedFrames(
-            [self._paths[i] for i in order.tolist()],
+            self._paths.take(order),
+            self._patterns,
             self.shape[1:],
             self._mtimes_ns[order],
             {**self._options, "notes": notes},
         )
+
+    def close(self) -> None:
+        """Let nothing be read any more."""
+        self._closed = True
 
 
 class _Frame(NamedTuple):
@@ -266,6 +333,8 @@ class _Frame(NamedTuple):
         What is unusual.
     header : list of tuple
         (offset, bytes, mask) that another file must hold for its pixels to lie in the same place.
+    pattern : PackedPattern or None
+        By which another file is told to be packed in the same way.
     """
 
     shape: tuple[int, int]
@@ -276,6 +345,7 @@ class _Frame(NamedTuple):
     start_s: float | None
     remark: str
     header: list[tuple[int, bytes, bytes]]
+    pattern: PackedPattern | None
 
     @classmethod
     def of(cls, path: Path, number: int) -> Self | None:
@@ -290,7 +360,9 @@ class _Frame(NamedTuple):
                 raise ReadError("holds several frames, but the first file one", path)
             if pixels_end(page) > size:
                 return None
-            plain = is_plain(page)
+            plain, pattern = is_plain(page), None
+            if not plain:
+                pattern = PackedPattern.of(tif, page, PackedPage.of(path, page, number))
             return cls(
                 frame_shape(page),
                 np.dtype(page.dtype).newbyteorder(tif.byteorder),
@@ -300,6 +372,7 @@ class _Frame(NamedTuple):
                 page_seconds(page),
                 inverted_note(page),
                 _header(tif, page) if plain else [],
+                pattern,
             )
 
     def agrees(self, other: _Frame) -> bool:
@@ -315,10 +388,10 @@ class _Files(NamedTuple):
     mtimes_ns: NDArray[np.int64]
 
 
-def _plain_files(paths: Sequence[Path], first: _Frame) -> _Files | None:
+def _plain_files(paths: FramePaths, first: _Frame) -> _Files | None:
     """Compare headers with the first one; None if one file must be decoded, so all are."""
     assert first.offset is not None
-    sizes, mtimes_ns, matches = _core.probe_files([str(p) for p in paths], first.header)
+    sizes, mtimes_ns, matches = _core.probe_files(paths.texts, first.header)
     offsets = np.full(len(paths), first.offset, np.int64)
     for i in np.flatnonzero(~matches).tolist():
         frame = _Frame.of(paths[i], i)
@@ -335,17 +408,39 @@ def _plain_files(paths: Sequence[Path], first: _Frame) -> _Files | None:
     return _Files(offsets, mtimes_ns)
 
 
-def _packed_files(paths: Sequence[Path], first: _Frame) -> _Files:
+def _packed_files(paths: Sequence[Path], first: _Frame) -> tuple[_Files, tuple[PackedPattern, ...]]:
+    """Compare directories with those of files before; parse those that are like none of them."""
+    patterns: list[PackedPattern] = []
     offsets = np.zeros(len(paths), np.int64)
     mtimes_ns = np.empty(len(paths), np.int64)
     for i, path in enumerate(paths):
-        frame = _Frame.of(path, i)
-        mtimes_ns[i] = path.stat().st_mtime_ns
-        if frame is None:
-            offsets[i] = -1
-        elif not first.agrees(frame):
-            raise _differs(path, i, frame, first)
-    return _Files(offsets, mtimes_ns)
+        file = SharedFile(path, i)
+        try:
+            stat = file.stat
+            mtimes_ns[i] = stat.st_mtime_ns
+            whole = _is_whole(file, stat.st_size, patterns)
+        finally:
+            file.close()
+        if whole is None:
+            frame = _Frame.of(path, i)
+            whole = frame is not None
+            if frame is not None and not first.agrees(frame):
+                raise _differs(path, i, frame, first)
+            if frame is not None and frame.pattern is not None and len(patterns) < _PATTERNS:
+                patterns.append(frame.pattern)
+        offsets[i] = 0 if whole else -1
+    return _Files(offsets, mtimes_ns), tuple(patterns)
+
+
+def _is_whole(file: SharedFile, size: int, patterns: list[PackedPattern]) -> bool | None:
+    """Tell whether a file that follows a pattern has all its pixels; None if it follows none."""
+    for pattern in patterns:
+        record = pattern.first_record(file)
+        if pattern.matches(record) and pattern.following(record) == 0:
+            pieces = pattern.pieces(file, record)
+            if pieces is not None and are_somewhere(pieces):
+                return pieces.end <= size
+    return None
 
 
 def _differs(path: Path, number: int, frame: _Frame, first: _Frame) -> ReadError:
@@ -361,7 +456,7 @@ def _header(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> list[tuple[int, 
         return offset, file.read(length), mask or b"\xff" * length
 
     form = DirectoryFormat.of(tif)
-    mask = form.mask(page, directory_of(tif, page).tags)
+    mask = form.mask(record_of(tif, page))
     parts = [part(0, 16 if form.big else 8), part(page.offset, mask.size, mask.tobytes())]
     for code in LAYOUT_TAGS:  # such as strip offsets that lie outside of the directory
         tag = page.tags.get(code)

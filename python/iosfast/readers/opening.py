@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import ReadError
-from . import andor_sif, andor_spool, folder, hdf5, raw, tiff, zarr_arrays
+from . import andor_sif, andor_spool, folder, hdf5, raw, sidecar, tiff, wfield, zarr_arrays
 from .andor_header import MAGIC as _ANDOR_MAGIC
 from .joined import JoinedRecording
 from .memory import ArrayRecording
@@ -45,7 +45,8 @@ def open_recording(
     Parameters
     ----------
     source : path, list of paths, ndarray, or Recording
-        A TIFF file of any kind, a ``.npy`` file, a raw file (with `shape`), a folder of TIFF
+        A TIFF file of any kind, a ``.npy`` file, a raw file (with `shape`, or with a JSON file
+        of the same name beside it, see `iosfast.readers.sidecar.Sidecar`), a folder of TIFF
         files (in natural order: f2 before f10), several of these as a list (in the order given),
         or an array of shape (T, Y, X).
     shape : tuple of int, optional
@@ -167,12 +168,14 @@ READERS = (
     Reader("a folder of .sif files", andor_sif.is_sif_folder, andor_sif.open_sif_folder),
     hdf5.READER,
     zarr_arrays.READER,
+    Reader("a raw file with a sidecar", sidecar.has_sidecar, raw.open_raw),
+    Reader("a wfield file", wfield.is_wfield, wfield.open_wfield),
     Reader("a folder of TIFF files", _is_folder, _open_folder),
 )
 
 
 def _open_tiffs(
-    paths: list[Path], where: Path | None, allow_truncated: bool, notes: tuple[str, ...]
+    paths: Sequence[Path], where: Path | None, allow_truncated: bool, notes: tuple[str, ...]
 ) -> Recording:
     for number, path in enumerate(paths):
         magic = _head(path)
@@ -185,6 +188,8 @@ def _open_tiffs(
         raise ReadError("is cut before its first frame, as all files are", paths[0], 0)
     if single and len(paths) > 1:
         return folder.open_frames(paths, where, allow_truncated, notes)
+    if where is not None and len(paths) > 1 and (whole := tiff.open_set(paths, allow_truncated)):
+        return _joined([whole], where, notes)
     several = len(paths) > 1
     parts = [tiff.open_tiff(p, allow_truncated, own_pages=several) for p in paths]
     return _joined(parts, where, notes)

@@ -15,54 +15,117 @@ from ..errors import ReadError
 from .pixels import PixelRecording, Run, check_pixels
 from .reader import Options
 from .recording import Recording
+from .sidecar import read_sidecar
 from .truncation import whole_frames
 
 NPY_MAGIC = b"\x93NUMPY"
 
 
 def open_raw(path: Path, options: Options) -> Recording:
-    """Open a raw file; see `open_recording` for the options."""
-    dtype, allow_truncated = options.dtype, options.allow_truncated
+    """Open a raw file; see `open_recording` for the options, which win over a sidecar."""
+    told = read_sidecar(path)
     shape: Any = options.shape
+    if shape is None and told is None:
+        raise ReadError("is a raw file; give shape=(Y, X) and dtype", path)
+    if shape is None and told is not None:
+        shape = told.shape
     if not isinstance(shape, Sequence) or len(shape) not in (2, 3):
         raise ValueError(f"shape must be (Y, X) or (T, Y, X), not {shape!r}")
     shape = tuple(arguments.integer("shape", n, 1) for n in shape)
     offset = arguments.integer("offset", options.offset, 0)
     try:
-        stored = np.dtype("<u2" if dtype is None else dtype)
+        stored = np.dtype("<u2" if options.dtype is None else options.dtype)
     except TypeError as error:
-        raise TypeError(f"dtype must be a numpy dtype such as '<u2', not {dtype!r}") from error
-    check_pixels(stored, TypeError)
+        raise TypeError(
+            f"dtype must be a numpy dtype such as '<u2', not {options.dtype!r}"
+        ) from error
+    if told is None:
+        check_pixels(stored, TypeError)
+        return plain_frames(
+            path, shape, stored, offset, options.allow_truncated, metadata={"format": "raw"}
+        )
+    if options.dtype is None:
+        stored = told.dtype
+    else:
+        check_pixels(stored, TypeError)
+    given = options.given()
+    told_by = " and ".join([*given, f"{path.stem}.json"])
+    return plain_frames(
+        path,
+        shape,
+        stored,
+        offset if "offset" in given else told.offset,
+        options.allow_truncated,
+        told_by=told_by,
+        channels=told.channels,
+        frame_rate_hz=told.frame_rate_hz,
+        pixel_size_mm=told.pixel_size_mm,
+        metadata={"format": "raw", **told.metadata},
+    )
+
+
+def plain_frames(
+    path: Path,
+    shape: tuple[int, ...],
+    stored: np.dtype[Any],
+    offset: int,
+    allow_truncated: bool,
+    *,
+    told_by: str = "shape, dtype and offset",
+    channels: tuple[str, ...] = (),
+    **facts: Any,
+) -> PixelRecording:
+    """Return the frames that follow each other from an offset on.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (T, Y, X), or (Y, X) to take as many frames as there are.
+    stored : numpy dtype
+        With its byte order.
+    told_by : str
+        Where shape, dtype and offset come from, for messages.
+    channels, **facts
+        As for `Recording`.
+    """
     height, width = shape[-2:]
     frame_bytes = height * width * stored.itemsize
     size = os.path.getsize(path) - offset
     whole, rest = divmod(max(size, 0), frame_bytes)
+    group = max(1, len(channels))
     notes: tuple[str, ...] = ()
     if len(shape) == 3:
         frames = shape[0]
+        if frames % group:
+            raise ReadError(f"its {frames} frames are no multiple of its {group} channels", path)
         if whole > frames or (whole == frames and rest):
             raise ReadError(
                 f"holds {size:,} bytes of pixels, more than shape={shape} of {stored} "
-                f"takes ({frames * frame_bytes:,}); check shape, dtype and offset",
+                f"takes ({frames * frame_bytes:,}); check {told_by}",
                 path,
             )
         if whole < frames:
+            whole = whole // group * group
             notes = whole_frames(path, whole, frames, allow_truncated)
-    elif rest:
-        if whole == 0:
+    elif rest or whole % group:
+        what = f"{height} x {width} {stored} ({frame_bytes:,} bytes each"
+        if whole < group:
+            every = " of every channel" if channels else ""
             raise ReadError(
                 f"holds {max(size, 0):,} bytes of pixels, less than one frame of "
-                f"{height} x {width} {stored} ({frame_bytes:,})",
+                f"{height} x {width} {stored} ({frame_bytes:,}){every}",
                 path,
             )
         if not allow_truncated:
+            left = f", {rest:,} left over" if rest else f", {whole} of {group} channels"
             raise ReadError(
-                f"its {size:,} bytes of pixels are no whole number of frames of {height} x {width} "
-                f"{stored} ({frame_bytes:,} bytes each, {rest:,} left over); check shape, dtype "
-                "and offset, or give allow_truncated=True if the file is cut",
+                f"its {size:,} bytes of pixels are no whole number of frames of {what}{left}); "
+                f"check {told_by}, or give allow_truncated=True if the file is cut",
                 path,
             )
-        notes = whole_frames(path, whole, whole + 1, allow_truncated)
+        promised = -(-(whole + (rest > 0)) // group) * group
+        whole = whole // group * group
+        notes = whole_frames(path, whole, promised, allow_truncated)
     if whole == 0:
         raise ReadError("holds no frame", path)
     return PixelRecording(
@@ -70,8 +133,9 @@ def open_raw(path: Path, options: Options) -> Recording:
         (whole, height, width),
         stored,
         path,
-        metadata={"format": "raw"},
         notes=notes,
+        channels=channels,
+        **facts,
     )
 
 

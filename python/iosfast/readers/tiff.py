@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import threading
-import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,16 @@ from numpy.typing import NDArray
 
 from ..errors import ReadError, warn
 from .calibration import calibration
+from .channel_labels import MOST_CHANNELS, repeated_names
 from .clocks import page_seconds, page_times
-from .ome import OmeImage, read_ome
-from .ome_set import ome_runs
+from .decoded_tiff import DecodedTiff, PackedPages, find_packed
+from .joined import JoinedRecording
+from .micromanager import elapsed_s, page_facts, parts_of, pixel_size_mm
+from .ome import OmeImage, metadata_file, read_ome
+from .ome_set import ome_runs, set_files
 from .pixels import PixelRecording, Run
 from .recording import ClockName, Recording
 from .tiff_parsing import (
-    DirectoryFormat,
-    alike,
     check_frame,
     directory_of,
     frame_shape,
@@ -32,12 +33,9 @@ from .tiff_parsing import (
     is_cut_early,
     is_plain,
     opened,
-    page_at,
-    pixels_end,
-    quiet,
-    unlike,
 )
 from .tiff_runs import Found, find_runs
+from .timed import TimedRecording, Times
 from .truncation import whole_frames
 
 _UIC2 = 33629  # of MetaMorph, which has one value per plane, and one directory for all
@@ -61,23 +59,27 @@ def open_tiff(path: Path, allow_truncated: bool = False, *, own_pages: bool = Fa
         first = tif.pages.first
         check_frame(path, first)
         ome = read_ome(tif.ome_metadata or "") if tif.is_ome else None
+        if ome is None and not own_pages and (told := _metadata_path(path, tif)) is not None:
+            return open_tiff(told, allow_truncated)
+        if not own_pages and (parts := _joined_parts(path, tif, ome)):
+            return _joined(parts, allow_truncated)
         said = _said_frames(path, tif, ome)
-        facts: dict[str, Any] = {
-            "metadata": {"format": _format(tif)},
-            "start_s": page_seconds(first),
-            **calibration(tif, ome),
-        }
+        facts = _facts(tif, ome)
         dtype = np.dtype(first.dtype).newbyteorder(tif.byteorder)
-        if ome is not None and not ome.in_order and not own_pages:
-            runs = ome_runs(path, tif, ome)
-            state = _State(runs, len(runs), len(runs))
+        packed = None
+        ordered = ome is not None and not ome.in_order and not own_pages
+        if ome is not None and ordered:
+            runs, whole, total = ome_runs(path, tif, ome)
+            state = _State(runs, whole, total)
         elif is_plain(first) and (found := find_runs(path, tif)).plain:
             state = _whole_runs(path, size, found, first, said)
         else:
-            state = _decodable(path, size, tif, said)
+            state, packed = _packed_state(path, size, tif, said)
         if not state.remark and directory_of(tif, first).values_end > size:
             state.remark = "the description of the recording is cut off"
         state.remark = state.remark or inverted_note(first)
+        stamped = {path: state.whole} if not ordered or ome is None else set_files(path, ome)
+        stamped = stamped if page_facts(first) else None
     notes = state.notes(path, allow_truncated)
     planes = state.whole if ome is None or own_pages else math.prod(ome.sizes.values())
     if planes != state.whole and not notes:
@@ -86,10 +88,126 @@ def open_tiff(path: Path, allow_truncated: bool = False, *, own_pages: bool = Fa
             f"{state.whole:,}; these are used",
         )
         warn(notes[0])
+    state.keep(path, state.whole // (group := max(1, len(facts["channels"]))) * group)
     shape = (state.whole, *frame_shape(first))
+
+    def times() -> Times:
+        if ome is not None and not own_pages and ome.times_s is not None:
+            return ome.times_s[: state.whole] if state.whole <= ome.times_s.size else None
+        return None if stamped is None else elapsed_s(_first_frames(stamped, state.whole))
+
     if state.runs:
-        return TiffRecording(state.runs, shape, dtype, path, notes=notes, **facts)
-    return DecodedTiff(path, shape, dtype, notes, facts)
+        return TiffRecording(state.runs, shape, dtype, path, times=times, notes=notes, **facts)
+    assert packed is not None
+    return DecodedTiff(path, packed, shape, dtype, times=times, notes=notes, **facts)
+
+
+def _metadata_path(path: Path, tif: tifffile.TiffFile) -> Path | None:
+    """Return the file that holds the metadata of a set that this file is only a part of."""
+    name = metadata_file(tif.ome_metadata or "") if tif.is_ome else None
+    if name is None or Path(name).suffix.lower() not in (".tif", ".tiff"):
+        return None
+    other = path.with_name(Path(name).name)
+    if not other.exists():
+        raise ReadError(f"is missing; {path.name} has its metadata there", other)
+    with opened(other) as tif:
+        ome = read_ome(tif.ome_metadata or "") if tif.is_ome else None
+    if ome is None or path.name.lower() not in {(part.file or "").lower() for part in ome.parts}:
+        return None  # of another position, say, for which this file's own pages are right
+    return other
+
+
+def _first_frames(files: dict[Path, int], frames: int) -> dict[Path, int]:
+    """Return the files that the first frames are in, and how many are in each."""
+    kept: dict[Path, int] = {}
+    for path, number in files.items():
+        kept[path] = min(number, frames - sum(kept.values()))
+    return {path: number for path, number in kept.items() if number}
+
+
+def _joined_parts(path: Path, tif: tifffile.TiffFile, ome: OmeImage | None) -> dict[Path, int]:
+    """Return files that are opened one after the other, and the frames of each, 0 if unknown."""
+    files = None if ome is None or ome.in_order else set_files(path, ome)
+    if files is not None and len(files) > 1 and not is_plain(tif.pages.first):
+        return files
+    parts = parts_of(path)
+    told = {path.name.lower()}
+    if ome is not None:
+        told |= {part.file.lower() for part in ome.parts if part.file is not None}
+    if len(parts) > 1 and any(part.name.lower() not in told for part in parts):
+        return dict.fromkeys(parts, 0)
+    return {}
+
+
+def _joined(parts: dict[Path, int], allow_truncated: bool) -> JoinedRecording:
+    """Open the files of one recording, each by its own directories."""
+    recordings = []
+    frame = 0
+    for path, frames in parts.items():
+        if not path.exists():
+            raise ReadError("is missing", path, frame)
+        recordings.append(open_tiff(path, allow_truncated, own_pages=True))
+        if frames and len(recordings[-1]) < frames and not allow_truncated:
+            raise ReadError(
+                f"holds {len(recordings[-1]):,} frames, but its metadata tells of {frames:,}", path
+            )
+        frame += len(recordings[-1])
+    return JoinedRecording(recordings)
+
+
+def open_set(paths: Sequence[Path], allow_truncated: bool) -> Recording | None:
+    """Open files that are parts of one recording by their metadata or names; None if they are not.
+
+    Raises
+    ------
+    ReadError
+        If one of its parts is not there, or is damaged.
+    """
+    if is_cut_early(paths[0]):
+        return None
+    told = {part.name.lower() for part in parts_of(paths[0])}
+    if len(told) < 2 or any(path.name.lower() not in told for path in paths):
+        with opened(paths[0]) as tif:
+            ome = read_ome(tif.ome_metadata or "") if tif.is_ome else None
+        told = set() if ome is None else {p.file.lower() for p in ome.parts if p.file is not None}
+    if len(told) > 1 and all(path.name.lower() in told for path in paths):
+        return open_tiff(paths[0], allow_truncated)
+    return None
+
+
+def _facts(tif: tifffile.TiffFile, ome: OmeImage | None) -> dict[str, Any]:
+    """Return what a file tells of its frames."""
+    told = page_facts(tif.pages.first)
+    facts: dict[str, Any] = calibration(tif, ome)
+    channels = _imagej_channels(tif) if ome is None else ome.channels
+    if facts["pixel_size_mm"] is None:
+        facts["pixel_size_mm"] = pixel_size_mm(told)
+    if facts["frame_rate_hz"] is not None and channels:
+        facts["frame_rate_hz"] *= len(channels)
+    metadata: dict[str, Any] = {"format": _format(tif)}
+    names = {"Camera": "camera", "Exposure-ms": "exposure_ms", "Binning": "binning"}
+    metadata |= {
+        name: told[key]
+        for key, name in names.items()
+        if isinstance(told.get(key), str | int | float)
+    }
+    return {
+        **facts,
+        "metadata": metadata,
+        "start_s": page_seconds(tif.pages.first),
+        "channels": channels,
+    }
+
+
+def _imagej_channels(tif: tifffile.TiffFile) -> tuple[str, ...]:
+    """Return names of the channels of an ImageJ stack, which change fastest in it."""
+    said = (tif.imagej_metadata or {}) if tif.is_imagej else {}
+    number, times = said.get("channels"), said.get("frames")
+    if not (isinstance(number, int) and isinstance(times, int)) or number < 2 or times < 2:
+        return ()
+    labels = said.get("Labels")
+    labels = [str(label) for label in labels] if isinstance(labels, list) else []
+    return repeated_names(labels if len(labels) == number * times else [], number)
 
 
 def is_single_frame(path: Path) -> bool | None:
@@ -106,73 +224,26 @@ def has_one_frame(path: Path, tif: tifffile.TiffFile) -> bool:
     return following == 0 and _said_frames(path, tif, None) == 1
 
 
-class TiffRecording(PixelRecording):
-    """Uncompressed frames of one TIFF file."""
+class TiffRecording(TimedRecording, PixelRecording):
+    """Uncompressed frames of one TIFF file, or of a set of files.
+
+    Parameters are those of `PixelRecording`, and
+
+    times : callable, optional
+        Finds the time of every frame.
+    """
+
+    def __init__(
+        self, *arguments: Any, times: Callable[[], Times] | None = None, **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self._find_times = times
 
     def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
         """Return times by the DateTime tag of every page."""
         if clock == "datetime":
             return page_times(Path(self.source), len(self))
         return super().clock_s(clock)
-
-
-class DecodedTiff(Recording):
-    """Compressed, tiled or otherwise packed frames, decoded by tifffile; safe between threads."""
-
-    def __init__(
-        self,
-        path: Path,
-        shape: tuple[int, int, int],
-        dtype: np.dtype[Any],
-        notes: tuple[str, ...],
-        facts: dict[str, Any],
-    ) -> None:
-        super().__init__(source=str(path), shape=shape, dtype=dtype, notes=notes, **facts)
-        self._path = path
-        self._lock = threading.Lock()
-        with quiet():
-            self._tif: tifffile.TiffFile | None = tifffile.TiffFile(path)
-        weakref.finalize(self, self._tif.close)
-
-    def _read(self, start: int, stop: int) -> NDArray[Any]:
-        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        with self._lock, quiet():
-            if self._tif is None:
-                raise ReadError("was closed", self._path)
-            for frame in range(start, stop):
-                try:
-                    page = self._tif.pages[frame]
-                except Exception as error:  # the file was changed since
-                    raise ReadError(
-                        f"its directory is damaged: {error}", self._path, frame
-                    ) from error
-                decode(page, self._path, frame, out[frame - start])
-        return out
-
-    def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
-        """Return times by the DateTime tag of every page."""
-        if clock == "datetime":
-            return page_times(self._path, len(self))
-        return super().clock_s(clock)
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            if self._tif is not None:
-                self._tif.close()
-                self._tif = None
-
-
-def decode(page: Any, path: Path, frame: int, out: NDArray[Any]) -> None:
-    """Decode the pixels of a page into out, (Y, X)."""
-    try:
-        out[...] = page.asarray()
-    except Exception as error:  # decoders fail in any way on damaged bytes
-        if "imagecodecs" in str(error):
-            what = f"{error}; install it with: pip install 'iosfast[compressed]'"
-        else:
-            what = f"cannot be decoded: {error}"
-        raise ReadError(what, path, frame) from error
 
 
 @dataclass
@@ -195,6 +266,17 @@ class _State:
     whole: int
     total: int | None
     remark: str = ""
+
+    def keep(self, path: Path, frames: int) -> None:
+        """Leave out frames of a last time point that lacks some of its channels."""
+        if frames == 0:
+            raise ReadError("holds less than one frame of every channel", path, 0)
+        begin = 0
+        for index, run in enumerate(self.runs):
+            self.runs[index] = run._replace(frames=max(0, min(run.frames, frames - begin)))
+            begin += run.frames
+        self.runs = [run for run in self.runs if run.frames]
+        self.whole = frames
 
     def notes(self, path: Path, allow_truncated: bool) -> tuple[str, ...]:
         """Raise or warn if something is missing."""
@@ -228,7 +310,7 @@ def _said_frames(path: Path, tif: tifffile.TiffFile, ome: OmeImage | None) -> in
         sizes = dict(ome.sizes)
     elif tif.is_imagej:
         said = tif.imagej_metadata or {}
-        names = {"frames": "T", "slices": "Z", "channels": "C"}
+        names = {"channels": "C", "slices": "Z", "frames": "T"}
         numbers = {names.get(n, n): said.get(n, 1) for n in ("images", *names)}
         numbers = {n: v for n, v in numbers.items() if isinstance(v, int) and v > 0}
         frames = numbers.pop("images", 1)
@@ -238,7 +320,7 @@ def _said_frames(path: Path, tif: tifffile.TiffFile, ome: OmeImage | None) -> in
     elif page.description.startswith('{"shape"'):
         sizes = _described_sizes(page)
     many = {axis: n for axis, n in sizes.items() if n > 1}
-    if len(many) > 1:
+    if len(many) > 1 and not (list(many) == ["C", "T"] and many["C"] <= MOST_CHANNELS):
         what = ", ".join(f"{n} {axis}" for axis, n in many.items())
         raise ReadError(
             f"holds a hyperstack ({what}), not one sequence of frames; split it first", path
@@ -312,30 +394,12 @@ def _leftover(size: int, frames: int, frame_bytes: int, offset: int) -> str:
     )
 
 
-def _decodable(path: Path, size: int, tif: tifffile.TiffFile, said: int) -> _State:
+def _packed_state(
+    path: Path, size: int, tif: tifffile.TiffFile, said: int
+) -> tuple[_State, PackedPages]:
     """Count pages that are wholly in the file; all must be like the first."""
-    first = tif.pages.first
-    form, file = DirectoryFormat.of(tif), tif.filehandle
-    whole = pages = 0
-    at, cut = first.offset, False
-    seen: set[int] = set()
-    while at:
-        if at in seen:
-            raise ReadError("is damaged: its directories lead back to an earlier one", path, pages)
-        seen.add(at)
-        directory = form.read(file, at) if at < size else None
-        if directory is None:
-            cut = True
-            break
-        fits = directory.layout_end <= size
-        if fits:
-            page = page_at(path, tif, at, pages)
-            if not alike(page, first):
-                raise unlike(path, pages, page, first)
-            fits = pixels_end(page) <= size
-        whole += fits and whole == pages
-        pages += 1
-        at = directory.following
-    if not cut and (pages > 1 or directory_of(tif, first).values_end <= size):
-        return _State([], whole, pages)
-    return _State([], whole, said if said > whole else None)
+    found = find_packed(path, tif)
+    whole = len(found.directories)
+    if not found.cut and (found.pages > 1 or directory_of(tif, tif.pages.first).values_end <= size):
+        return _State([], whole, found.pages), found
+    return _State([], whole, said if said > whole else None), found

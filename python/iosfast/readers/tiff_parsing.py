@@ -54,8 +54,10 @@ def opened(path: Path, frame: int | None = None) -> Iterator[tifffile.TiffFile]:
     """Open a TIFF file and parse it quietly; any damage becomes a ReadError with the frame."""
     try:
         with quiet(), tifffile.TiffFile(path) as tif:
-            if len(tif.pages) == 0:
-                raise ReadError("holds no image", path, frame)
+            try:
+                tif.pages.first  # noqa: B018 (the number of pages would be found by reading all)
+            except IndexError:
+                raise ReadError("holds no image", path, frame) from None
             yield tif
     except ReadError as error:
         if error.path is not None and (error.frame is not None or frame is None):
@@ -100,6 +102,11 @@ class DirectoryFormat:
         return cls(tif.byteorder, tif.is_bigtiff)
 
     @cached_property
+    def magic(self) -> bytes:
+        """What such a file begins with."""
+        return MAGIC[2 * self.big + (self.order == ">")]
+
+    @cached_property
     def tag_count(self) -> np.dtype[Any]:
         """Type of the number of tags, with which a directory begins."""
         return np.dtype(self.order + ("u8" if self.big else "u2"))
@@ -119,6 +126,13 @@ class DirectoryFormat:
         """Bytes of a directory."""
         return self.tag_count.itemsize + tags * self.tag.itemsize + self.pointer.itemsize
 
+    def read_frame(self, file: Any, offset: int, path: Path, frame: int) -> Directory | None:
+        """Read the directory of a frame, which errors name."""
+        try:
+            return self.read(file, offset)
+        except ReadError as error:
+            raise ReadError(str(error), path, frame) from None
+
     def read(self, file: Any, offset: int) -> Directory | None:
         """Read the directory at an offset; None if the file ends before it does."""
         file.seek(offset)
@@ -134,19 +148,23 @@ class DirectoryFormat:
         entries = np.frombuffer(body, self.tag, tags)
         following = int(np.frombuffer(body, self.pointer, 1, tags * self.tag.itemsize)[0])
         sizes = _VALUE_BYTES[np.minimum(entries["type"], 255)] * entries["count"].astype(np.int64)
+        is_layout = np.isin(entries["code"], list(LAYOUT_TAGS))
+        if (sizes[is_layout & (entries["count"] > 0)] == 0).any():
+            raise ReadError(f"is damaged: a tag in its directory at byte {offset} has no type")
         outside = sizes > self.pointer.itemsize
         ends = np.where(outside, entries["value"].astype(np.int64) + sizes, 0)
-        layout = ends[np.isin(entries["code"], list(LAYOUT_TAGS))]
+        layout = ends[is_layout]
         return Directory(tags, following, int(ends.max(initial=0)), int(layout.max(initial=0)))
 
-    def mask(self, page: tifffile.TiffPage, tags: int) -> NDArray[np.uint8]:
-        """Bytes of a page's directory that decide where its pixels lie: 255 there, else 0."""
-        mask = np.zeros(self.size(tags), np.uint8)
-        mask[: self.tag_count.itemsize] = 255
-        for tag in page.tags:
-            at = tag.offset - page.offset
+    def mask(self, record: bytes) -> NDArray[np.uint8]:
+        """Bytes of a directory that decide where its pixels lie: 255 there, else 0."""
+        mask = np.zeros(len(record), np.uint8)
+        begin, step = self.tag_count.itemsize, self.tag.itemsize
+        mask[:begin] = 255
+        codes = np.frombuffer(record[begin : -self.pointer.itemsize], self.tag)["code"]
+        for at, code in zip(range(begin, len(record), step), codes.tolist(), strict=False):
             # Which tag stands here must agree for all of them; the rest only for the layout's.
-            mask[at : at + (self.tag.itemsize if tag.code in LAYOUT_TAGS else 2)] = 255
+            mask[at : at + (step if code in LAYOUT_TAGS else 2)] = 255
         mask[-self.pointer.itemsize :] = 255
         return mask
 
@@ -189,6 +207,13 @@ def directory_of(tif: tifffile.TiffFile, page: Any) -> Directory:
     return directory
 
 
+def record_of(tif: tifffile.TiffFile, page: Any) -> bytes:
+    """Return the bytes of the directory that a page was parsed from."""
+    size = DirectoryFormat.of(tif).size(directory_of(tif, page).tags)
+    tif.filehandle.seek(page.offset)
+    return bytes(tif.filehandle.read(size))
+
+
 def page_at(path: Path, tif: tifffile.TiffFile, offset: int, frame: int) -> tifffile.TiffPage:
     """Parse the directory at an offset as the page of a frame."""
     tif.filehandle.seek(offset)
@@ -211,7 +236,7 @@ def check_frame(path: Path, page: tifffile.TiffPage) -> None:
     check_pixels(page.dtype, lambda text: ReadError(text, path))
     if not has_pixels(page):
         raise ReadError("holds a page without pixels", path)
-    if page.fillorder != 1 or (page.compression == 1 and page.predictor != 1):
+    if page.fillorder != 1 or _is_ambiguous(page):
         raise ReadError(
             "holds pixels with reversed bits, or with a predictor but no compression, which "
             "programs read differently; write the file anew",
@@ -260,14 +285,23 @@ def kind_of(page: tifffile.TiffPage) -> str:
         return "a colour image"
     size = " x ".join(map(str, page.shape))
     inverted = ", inverted" if page.photometric == _INVERTED else ""
+    if _is_ambiguous(page):
+        return f"{size} {page.dtype}{inverted} with a predictor, but no compression"
     return f"{size} {page.dtype}{inverted}" + ("" if is_plain(page) else ", packed")
 
 
 def alike(page: tifffile.TiffPage, first: tifffile.TiffPage) -> bool:
     """Tell whether a page has frames of the same shape, type and meaning as the first."""
     return bool(
-        all(getattr(page, name) == getattr(first, name) for name in _MEANING) and has_pixels(page)
+        all(getattr(page, name) == getattr(first, name) for name in _MEANING)
+        and has_pixels(page)
+        and not _is_ambiguous(page)
     )
+
+
+def _is_ambiguous(page: tifffile.TiffPage) -> bool:
+    """Tell whether programs read the pixels of a page differently."""
+    return bool(page.compression == 1 and page.predictor != 1)
 
 
 def unlike(path: Path, frame: int, page: tifffile.TiffPage, first: tifffile.TiffPage) -> ReadError:

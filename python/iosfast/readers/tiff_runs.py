@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .. import _core
 from ..errors import ReadError
 from .pixels import Run
-from .tiff_parsing import DirectoryFormat, alike, directory_of, is_plain, page_at, unlike
+from .tiff_parsing import DirectoryFormat, alike, directory_of, is_plain, page_at, record_of, unlike
 
 _OFFSETS, _COUNTS = (273, 324), (279, 325)  # of strips, of tiles
 _OFFSET_TYPES = {3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
@@ -69,14 +69,14 @@ class _Template(NamedTuple):
         kind = np.dtype(form.order + _OFFSET_TYPES[offsets.dtype])
         if offsets.count != strips or (strips > 1 and strips * kind.itemsize <= field):
             return None
-        mask = form.mask(page, directory_of(tif, page).tags)
+        record = record_of(tif, page)
+        mask = form.mask(record)
         for tag in page.tags:
             value_at = tag.offset - page.offset + form.tag.itemsize - field
             if tag is offsets or (tag.code in _COUNTS and tag.valuebytecount > field):
                 mask[value_at : value_at + field] = 0
         mask[-field:] = 0
-        tif.filehandle.seek(page.offset)
-        masked = np.frombuffer(tif.filehandle.read(mask.size), np.uint8) & mask
+        masked = np.frombuffer(record, np.uint8) & mask
         offset_at = offsets.offset - page.offset + form.tag.itemsize - field
         relative = np.array(page.dataoffsets, np.int64) - page.dataoffsets[0]
         return cls(mask, masked, offset_at, kind, strips, relative)
@@ -138,7 +138,9 @@ class _Walk:
 
     def _parsed(self, at: int) -> int:
         """Take the frame of a directory unlike the one before."""
-        directory = self._form.read(self._file, at) if at < self._size else None
+        directory = None
+        if at < self._size:
+            directory = self._form.read_frame(self._file, at, self._path, self._frames)
         if directory is None:
             self._cut = True
             return 0

@@ -1,0 +1,72 @@
+"""A file that several threads read from."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import ReadError
+
+
+class SharedFile:
+    """Reads bytes anywhere in a file; safe between threads, which do not wait for each other.
+
+    Parameters
+    ----------
+    path : Path
+    frame : int, optional
+        For messages, where the file is that of one frame.
+    """
+
+    def __init__(self, path: Path, frame: int | None = None) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            self._file: BinaryIO | None = open(path, "rb", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise ReadError(f"cannot be read: {error.strerror or error}", path, frame) from error
+
+    @property
+    def stat(self) -> os.stat_result:
+        """Size and times of the file as it is now."""
+        return os.fstat(self._open().fileno())
+
+    @property
+    def closed(self) -> bool:
+        """Whether it cannot be read any more."""
+        return self._file is None
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset` on, fewer only where the file ends."""
+        parts: list[bytes] = []
+        while length > 0:
+            part = self._read_some(offset, length)
+            if not part:
+                break
+            parts.append(part)
+            offset, length = offset + len(part), length - len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _read_some(self, offset: int, length: int) -> bytes:
+        file = self._open()
+        try:
+            if hasattr(os, "pread"):
+                return os.pread(file.fileno(), length, offset)
+            with self._lock:  # Windows has no read that leaves the position alone
+                file.seek(offset)
+                return file.read(length)
+        except OSError as error:
+            raise ReadError(f"cannot be read: {error.strerror or error}", self._path) from error
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            raise ReadError("was closed", self._path)
+        return self._file
+
+    def close(self) -> None:
+        """Close the file, which cannot be read afterwards."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
