@@ -51,7 +51,7 @@ def list_frames(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.name.lower().endswith(TIFF_SUFFIXES) and not entry.is_dir():
+                if entry.name.lower().endswith(TIFF_SUFFIXES) and _may_hold_frames(entry):
                     names.append(entry.name)
                 else:
                     others.append(entry.name)
@@ -67,6 +67,14 @@ def list_frames(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
         shown = ", ".join(sorted(others)[:3]) + (", ..." if len(others) > 3 else "")
         notes = (f"{folder}: {len(others)} other files are left out: {shown}",)
     return [folder / name for name in names], notes
+
+
+def _may_hold_frames(entry: os.DirEntry[str]) -> bool:
+    """Tell files, and links to nothing, which are lost frames, from folders, pipes and devices."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:  # a link in a circle
+        return True
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:
@@ -228,9 +236,12 @@ class PackedFrames(_FrameFiles):
         super().__init__(shape=(len(paths), *shape), **options)
         self._paths, self._mtimes_ns = paths, mtimes_ns
         self._options = options
+        self._closed = False
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         out = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        if self._closed:
+            raise ReadError("was closed", self.source)
         for frame in range(start, stop):
             path = self._paths[frame]
             with opened(path, frame) as tif:
@@ -247,6 +258,10 @@ class PackedFrames(_FrameFiles):
             self._mtimes_ns[order],
             {**self._options, "notes": notes},
         )
+
+    def close(self) -> None:
+        """Refuse further reads; no file is held open."""
+        self._closed = True
 
 
 class _Frame(NamedTuple):

@@ -89,9 +89,9 @@ def open_npy(path: Path, options: Options) -> Recording:
                 raise ReadError(f"has .npy version {version}, which holds no plain array", path)
             shape, fortran, dtype = read(file)
             offset = file.tell()
-    except (ValueError, OSError, EOFError) as error:
-        if isinstance(error, ReadError):
-            raise
+    except ReadError:
+        raise
+    except Exception as error:  # NumPy parses the header as Python, which fails in any way
         raise ReadError(f"has a damaged .npy header: {error}", path) from error
     if len(shape) != 3 or min(shape) < 1:
         raise ReadError(f"holds an array of shape {shape}, not (T, Y, X)", path)

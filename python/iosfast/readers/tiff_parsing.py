@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,12 +152,19 @@ class DirectoryFormat:
         return mask
 
 
+def is_stream(mode: int) -> bool:
+    """Tell pipes, sockets and devices, which may block for ever, by their mode."""
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def is_cut_early(path: Path, frame: int | None = None) -> bool:
     """Tell whether a TIFF file ends before it tells where the first pixels are."""
     try:
-        size = os.path.getsize(path)
+        about = os.stat(path)
+        if is_stream(about.st_mode):
+            raise ReadError("is no file, but a pipe or device", path, frame)
         with path.open("rb") as file:
-            return _ends_early(file, size)
+            return _ends_early(file, about.st_size)
     except OSError as error:
         reason = "does not exist" if not os.path.lexists(path) else f"{error.strerror}"
         raise ReadError(reason, path, frame) from None
