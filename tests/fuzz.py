@@ -223,7 +223,9 @@ def faults(results: Results) -> str:
     """List faults by their sort, and how to see the first of each again."""
     sorts: dict[str, list[tuple[Case, dict[str, Any]]]] = collections.defaultdict(list)
     for case, answer in results.faults:
-        sorts[re.sub(r"(/[^ :]*/|[0-9]+|'[^']*')", "#", answer["text"][:400])].append((case, answer))
+        sorts[re.sub(r"(/[^ :]*/|[0-9]+|'[^']*')", "#", answer["text"][:400])].append(
+            (case, answer)
+        )
     lines: list[str] = []
     for found in sorted(sorts.values(), key=len, reverse=True):
         lines.append(f"\n{len(found)} x {found[0][1]['text']}")

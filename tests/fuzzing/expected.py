@@ -115,9 +115,7 @@ class Expected:
         elif trial.made.during != "shrinks":
             raise Fault(f"frame {frame} was not touched, but cannot be read: {error}")
 
-    def _check_cut(
-        self, trial: _Trial, recording: iosfast.Recording, frames: NDArray[Any]
-    ) -> None:
+    def _check_cut(self, trial: _Trial, recording: iosfast.Recording, frames: NDArray[Any]) -> None:
         at = 0
         for i in range(len(frames)):
             frame = i
@@ -148,7 +146,9 @@ class Expected:
     def _equal(self, frames: NDArray[Any], at: int, frame: int) -> None:
         if frames[at].tobytes() != self._of(frame).tobytes():
             bad = np.argwhere(frames[at] != self._of(frame))
-            where = "" if not len(bad) else f", first at {tuple(bad[0].tolist())}, {len(bad)} in all"
+            where = (
+                "" if not len(bad) else f", first at {tuple(bad[0].tolist())}, {len(bad)} in all"
+            )
             raise Fault(f"wrong pixels in frame {frame}{where}")
 
 

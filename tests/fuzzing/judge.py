@@ -61,9 +61,7 @@ def judge(kind: Kind, made: Broken, folder: Path, random: np.random.Generator) -
         _empty(folder)
 
 
-def _judge_written(
-    kind: Kind, made: Broken, folder: Path, random: np.random.Generator
-) -> Verdict:
+def _judge_written(kind: Kind, made: Broken, folder: Path, random: np.random.Generator) -> Verdict:
     verdict = Verdict()
     before = _descriptors()
     with _listening() as seen:

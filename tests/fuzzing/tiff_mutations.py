@@ -82,6 +82,6 @@ def _walk(data: bytearray) -> _Structure:
                 fields.append(_Field(f"value of tag {code}", tag + 4 + width, width))
                 tag += tag_bytes
             at_pointer = tag
-    except struct.error:
+    except (struct.error, OverflowError):
         pass  # cut or damaged before: what was found is enough
     return _Structure(order, [f for f in fields if f.at + f.width <= len(data)], directories)
