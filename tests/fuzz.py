@@ -122,7 +122,7 @@ class Worker:
         }
 
     def _start(self) -> None:
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
             [sys.executable, __file__, "--serve", "--memory-mib", str(self._memory_mib)],
             stdin=subprocess.PIPE,

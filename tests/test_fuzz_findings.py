@@ -27,7 +27,7 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path, where):
     pipe.unlink()
     os.mkfifo(pipe)
     source = {"alone": pipe, "listed": paths}.get(where, tmp_path)
-    with pytest.raises(ReadError, match="pipe or device|is no TIFF file") as caught:
+    with pytest.raises(ReadError, match=r"pipe or device|is no TIFF file") as caught:
         open_recording(source)
     assert caught.value.path == str(pipe)
 
@@ -43,7 +43,7 @@ def test_a_pipe_in_an_ome_set(tmp_path):
     )
     tifffile.imwrite(tmp_path / "a.ome.tif", FRAMES[0], description=xml, metadata=None)
     os.mkfifo(tmp_path / "b.ome.tif")
-    with pytest.raises(ReadError, match="pipe or device") as caught:
+    with pytest.raises(ReadError, match=r"pipe or device") as caught:
         open_recording(tmp_path / "a.ome.tif")
     assert caught.value.path == str(tmp_path / "b.ome.tif")
 
@@ -54,7 +54,7 @@ def test_npy_headers_that_numpy_cannot_parse(tmp_path, header):
     data = bytearray((tmp_path / "a.npy").read_bytes())
     data[10 : 10 + len(header)] = header
     (tmp_path / "a.npy").write_bytes(data)
-    with pytest.raises(ReadError, match="damaged .npy header"):
+    with pytest.raises(ReadError, match=r"damaged .npy header"):
         open_recording(tmp_path / "a.npy")
 
 
@@ -64,7 +64,7 @@ def test_errors_are_one_line(tmp_path):
     data = bytearray((tmp_path / "a.npy").read_bytes())
     data[8:10] = (20_000).to_bytes(2, "little")
     (tmp_path / "a.npy").write_bytes(data)
-    with pytest.raises(ReadError, match="damaged .npy header") as caught:
+    with pytest.raises(ReadError, match=r"damaged .npy header") as caught:
         open_recording(tmp_path / "a.npy")
     assert "\n" not in str(caught.value)
 

@@ -65,7 +65,7 @@ class Expected:
     def check_size(self, trial: _Trial, recording: iosfast.Recording) -> None:
         """Uncompressed pixels cannot be more than the files hold."""
         there = sum(len(data) for data in trial.made.files.values())
-        t, y, x = recording.shape
+        _, y, x = recording.shape
         frame_bytes = y * x * recording.dtype.itemsize
         if recording.frame_source is not None and frame_bytes > there:
             raise Fault(f"{recording.shape} {recording.dtype} in files of {there} bytes")

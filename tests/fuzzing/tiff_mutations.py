@@ -36,7 +36,7 @@ def change(data: bytearray, random: np.random.Generator) -> str | None:
     values = [0, 1, 2, 3, 7, 8, 9, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63, 2**64 - 1]
     values += [size - 2, size - 1, size, size + 1, size // 2, size - 8, size + 4096]
     if field.what == "type":
-        values = list(range(20)) + [255, 65535]
+        values = [*range(20), 255, 65535]
     elif field.what == "code":
         values = [*_LAYOUT, 270, 306, 330, 33629, 34665, 51123]
     elif field.what == "next":
