@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import recordings
 from fuzzing.expected import Expected
-from fuzzing.kinds import KINDS, rows_of
+from fuzzing.kind import rows_of
+from fuzzing.kinds import KINDS
 from fuzzing.mutations import MUTATIONS, Broken, broken
 from fuzzing.planted import PLANTED
 from fuzzing.worker import Case, random_of

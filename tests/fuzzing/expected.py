@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import iosfast
 from iosfast import ReadError
 
-from .kinds import Kind, Seed
+from .kind import Kind, Seed
 from .mutations import Broken
 
 if TYPE_CHECKING:

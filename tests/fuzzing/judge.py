@@ -25,7 +25,7 @@ import iosfast
 from iosfast import IosfastWarning, ReadError, Recipe
 
 from .expected import Expected, Fault
-from .kinds import Kind
+from .kind import Kind
 from .mutations import Broken
 from .weather import short_reads, shrinking
 

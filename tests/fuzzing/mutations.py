@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from . import tiff_mutations
-from .kinds import Seed
+from .kind import Seed
 
 ENDINGS = (".tif", ".tiff", ".npy", ".raw", ".dat", ".sif", ".h5", ".nwb", ".zarr", ".bin", "")
 

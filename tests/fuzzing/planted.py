@@ -12,7 +12,8 @@ import numpy as np
 import iosfast
 from iosfast import ReadError
 
-from .kinds import KINDS, Kind
+from .kind import Kind
+from .kinds import KINDS
 
 _RAW = next(kind for kind in KINDS if kind.name == "raw, counted")
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 
 from .judge import Verdict, judge
-from .kinds import KINDS, Kind
+from .kind import Kind
+from .kinds import KINDS
 from .mutations import broken
 from .planted import PLANTED
 
