@@ -137,7 +137,8 @@ class Worker:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").splitlines()
         first = next((i for i, line in enumerate(lines) if _TELLING.search(line)), 0)
-        return "\n".join(f"    {line}" for line in lines[first : first + 25])
+        told = [line for line in lines[first:] if line and not line.startswith("Extension modules")]
+        return "\n".join(f"    {line}" for line in told[:14])
 
     def close(self) -> None:
         if self._process is not None:
@@ -254,9 +255,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.serve:
         serve(options.memory_mib)
         return 0
-    wanted = [name for name in ALL_KINDS if name in (options.kind or ())] or [
-        kind.name for kind in KINDS if kind.name.startswith(tuple(options.kind or ("",)))
-    ]
+    exact = [name for name in ALL_KINDS if name in (options.kind or ())]
+    begins = tuple(options.kind or ("",))
+    wanted = [kind.name for kind in KINDS if kind.name.startswith(begins)]
+    wanted = exact if options.only is not None else list(dict.fromkeys(wanted + exact))
     kinds = [name for name in wanted if not ALL_KINDS[name].missing]
     for name in sorted(set(wanted) - set(kinds)):
         print(f"left out: {name} needs {', '.join(ALL_KINDS[name].missing)}")

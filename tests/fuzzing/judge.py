@@ -29,7 +29,14 @@ from .kind import Kind
 from .mutations import Broken
 from .weather import short_reads, shrinking
 
-RECIPE = Recipe(bin_frames=2, interval_bins=1, smoothing_px=1)
+RECIPE = Recipe(
+    bin_frames=2,
+    interval_bins=1,
+    smoothing_px=1,
+    change="difference",  # as damaged pixels may hold no brightness to divide by
+    scale="range",
+    scale_range=(-1.0, 1.0),
+)
 
 #: Recordings that claim more are read in samples, as nobody can wait for all of it.
 READ_WHOLE_BYTES = 64 << 20
