@@ -152,7 +152,7 @@ class Worker:
             self._log = None
 
 
-_TELLING = re.compile("ERROR: |runtime error|Fatal Python error|Traceback")
+_TELLING = re.compile("ERROR: |runtime error|Current thread|Traceback")
 
 
 def _death(code: int) -> str:

@@ -94,3 +94,16 @@ def test_compressed_frames_of_a_folder_are_closed(tmp_path):
     recording.close()
     with pytest.raises(ReadError, match="was closed"):
         recording.read(0, 1)
+
+
+def test_a_damaged_shape_is_not_told_at_length(tmp_path):
+    """A width of 300 numbers, which a damaged count of values makes."""
+    tifffile.imwrite(tmp_path / "a.tif", FRAMES, metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tif:
+        at = tif.pages[0].tags["ImageWidth"].offset
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    data[at + 4 : at + 8] = (300).to_bytes(4, "little")
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ReadError, match=r"holds pages of shape .*\.\.\., not \(Y, X\)") as caught:
+        open_recording(tmp_path / "a.tif")
+    assert len(str(caught.value)) < 300

@@ -215,7 +215,9 @@ def check_frame(path: Path, page: tifffile.TiffPage) -> None:
         )
     sizes = [n for n in page.shape if isinstance(n, int) and n > 0]
     if len(page.shape) != 2 or len(sizes) != 2 or page.dtype is None:
-        raise ReadError(f"holds pages of shape {page.shape}, not (Y, X)", path)
+        shape = str(page.shape)
+        shown = shape if len(shape) <= 80 else f"{shape[:80]}..."  # damaged ones are of any length
+        raise ReadError(f"holds pages of shape {shown}, not (Y, X)", path)
     check_pixels(page.dtype, lambda text: ReadError(text, path))
     if not has_pixels(page):
         raise ReadError("holds a page without pixels", path)
