@@ -29,7 +29,8 @@ class ReadError(ValueError):
         self.frame = frame
         where = "" if self.path is None else f"{self.path}: "
         at = "" if frame is None else f"frame {frame}: "
-        super().__init__(f"{where}{at}{message}")
+        line = " ".join(message.split())  # texts of libraries may have several
+        super().__init__(f"{where}{at}{line}")
 
 
 class WriteError(OSError):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import ReadError, warn
 from .andor_header import read_header
-from .folder import TIFF_SUFFIXES, _natural
+from .folder import TIFF_SUFFIXES, natural
 from .joined import JoinedRecording
 from .pixels import PixelRecording, Run
 from .reader import Options
@@ -113,7 +113,7 @@ def open_sif_folder(folder: Path, options: Options) -> Recording:
         raise ReadError(f"cannot be listed: {error.strerror}", folder) from error
     if not names:
         raise ReadError("holds no .sif file any more", folder)
-    names.sort(key=_natural)
+    names.sort(key=natural)
     notes = [f"{folder}: {others} other files are left out"] if others else []
     for text in _doubts(names):
         warn(note := f"{folder}: {text}")
@@ -168,7 +168,7 @@ def _of_series_note(path: Path) -> tuple[str, ...]:
     except OSError:  # a folder that may be entered, but not listed
         return ()
     own, mark, _ = _place(path.name)
-    places = {name: _place(name) for name in sorted(names, key=_natural) if name != path.name}
+    places = {name: _place(name) for name in sorted(names, key=natural) if name != path.name}
     siblings = [name for name, (base, _, _) in places.items() if base == own]
     if not siblings:
         return ()

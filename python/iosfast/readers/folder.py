@@ -91,7 +91,7 @@ def list_frames(folder: Path) -> tuple[FramePaths, tuple[str, ...]]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.name.lower().endswith(TIFF_SUFFIXES) and not entry.is_dir():
+                if entry.name.lower().endswith(TIFF_SUFFIXES) and _may_hold_frames(entry):
                     names.append(entry.name)
                 else:
                     others.append(entry.name)
@@ -102,7 +102,7 @@ def list_frames(folder: Path) -> tuple[FramePaths, tuple[str, ...]]:
         raise ReadError(what, folder)
     # Where all digits stand at the same places, natural order is that of the text.
     alike = len({name.translate(_DIGITS) for name in names}) == 1
-    names.sort(key=None if alike else _natural)
+    names.sort(key=None if alike else natural)
     _refuse_strays(folder, names, others)
     notes: tuple[str, ...] = ()
     if others:
@@ -112,7 +112,16 @@ def list_frames(folder: Path) -> tuple[FramePaths, tuple[str, ...]]:
     return FramePaths([within + name for name in names]), notes
 
 
-def _natural(name: str) -> tuple[list[str | int], str]:
+def _may_hold_frames(entry: os.DirEntry[str]) -> bool:
+    """Tell files, and links to nothing, which are lost frames, from folders, pipes and devices."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:  # a link in a circle
+        return True
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Return a key that sorts f2 before f10."""
     stem = os.path.splitext(name)[0]  # so that "rec" comes before "rec-1"
     parts: list[str | int] = list(re.split(r"(\d+)", stem))
     parts[1::2] = [int(p) for p in parts[1::2]]
@@ -125,7 +134,7 @@ def _refuse_strays(folder: Path, names: list[str], others: list[str]) -> None:
         return
     stems = {os.path.splitext(name)[0] for name in names}
     patterns = {re.sub(r"\d+", "#", stem) for stem in stems}
-    for other in sorted(others, key=_natural):
+    for other in sorted(others, key=natural):
         stem = os.path.splitext(other)[0]
         if "#" in (pattern := re.sub(r"\d+", "#", stem)) and pattern in patterns:
             if stem in stems:  # a file that belongs to a frame, such as its annotation
@@ -312,7 +321,7 @@ class PackedFrames(_FrameFiles):
         )
 
     def close(self) -> None:
-        """Let nothing be read any more."""
+        """Refuse further reads; no file is held open."""
         self._closed = True
 
 

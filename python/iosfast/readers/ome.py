@@ -81,7 +81,7 @@ class OmeImage:
 
         Every file of a set may hold the same XML, so names, if they fit, tell more than UUIDs.
         """
-        names = {p.file.lower() for p in self.parts if p.file is not None}
+        names = {p.file and p.file.lower() for p in self.parts}
         if part.file is None or len(names) == 1:
             return True
         return part.file.lower() == name.lower() if name.lower() in names else part.own

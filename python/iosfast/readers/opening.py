@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
@@ -21,6 +22,7 @@ from .memory import ArrayRecording
 from .reader import HEAD_BYTES, Options, Reader, check_is_recording, starts_with
 from .recording import Recording
 from .tiff_parsing import MAGIC as _TIFF_MAGIC
+from .tiff_parsing import is_stream
 
 Source = str | PathLike[str] | Sequence[str | PathLike[str]] | NDArray[Any] | Recording
 
@@ -205,11 +207,18 @@ def _joined(
 
 
 def _looks_like_tiff(path: Path) -> bool:
-    return not path.is_dir() and path.suffix.lower() in folder.TIFF_SUFFIXES
+    if path.suffix.lower() not in folder.TIFF_SUFFIXES:
+        return False
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True  # which will be told of it as a frame
 
 
 def _head(path: Path) -> bytes:
     try:
+        if is_stream(os.stat(path).st_mode):
+            raise ReadError("is no file, but a pipe or device", path)
         with open(path, "rb") as file:
             return file.read(HEAD_BYTES)
     except OSError as error:

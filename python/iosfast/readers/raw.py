@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import arguments
+from .. import _core, arguments
 from ..errors import ReadError
 from .pixels import PixelRecording, Run, check_pixels
 from .reader import Options
@@ -153,9 +153,9 @@ def open_npy(path: Path, options: Options) -> Recording:
                 raise ReadError(f"has .npy version {version}, which holds no plain array", path)
             shape, fortran, dtype = read(file)
             offset = file.tell()
-    except (ValueError, OSError, EOFError) as error:
-        if isinstance(error, ReadError):
-            raise
+    except ReadError:
+        raise
+    except Exception as error:  # NumPy parses the header as Python, which fails in any way
         raise ReadError(f"has a damaged .npy header: {error}", path) from error
     if len(shape) != 3 or min(shape) < 1:
         raise ReadError(f"holds an array of shape {shape}, not (T, Y, X)", path)
@@ -167,7 +167,7 @@ def open_npy(path: Path, options: Options) -> Recording:
     if fortran and size < frames * frame_bytes:
         raise ReadError("is cut, and stored in Fortran order, so no frame of it is whole", path)
     if fortran:
-        return _FortranRecording(path, shape, dtype)
+        return _FortranRecording(path, offset, shape, dtype)
     if size < frames * frame_bytes:
         whole = size // frame_bytes
         notes = whole_frames(path, whole, frames, allow_truncated)
@@ -185,7 +185,9 @@ def open_npy(path: Path, options: Options) -> Recording:
 class _FortranRecording(Recording):
     """A ``.npy`` file in Fortran order: every frame is spread over the whole file."""
 
-    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, path: Path, offset: int, shape: tuple[int, int, int], dtype: np.dtype[Any]
+    ) -> None:
         super().__init__(
             source=str(path),
             shape=shape,
@@ -193,13 +195,27 @@ class _FortranRecording(Recording):
             metadata={"format": "npy"},
             notes=(f"{path}: is in Fortran order, which reads slowly",),
         )
-        self._frames: NDArray[Any] | None = np.load(path, mmap_mode="r")
+        self._path, self._offset, self._stored = os.path.abspath(path), offset, dtype
+        self._closed = False
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
-        if self._frames is None:
+        if self._closed:
             raise ReadError("was closed", self.source)
-        return np.require(self._frames[start:stop], self.dtype, ["C", "A"])
+        frames, height, width = self.shape
+        size = self._stored.itemsize
+        # Read, not mapped: a map would end the process if the file became shorter.
+        pixels = _core.read_records(
+            self._path,
+            self._offset + start * size,
+            frames * size,
+            height * width,
+            (stop - start) * size,
+        )
+        if len(pixels) < height * width:
+            raise ReadError("has become shorter since it was opened", self.source, start)
+        stored = pixels.view(self._stored).reshape(width, height, stop - start)
+        return np.ascontiguousarray(stored.transpose(2, 1, 0), self.dtype)
 
     def close(self) -> None:
-        """Release the file."""
-        self._frames = None
+        """Refuse further reads; no file is held open."""
+        self._closed = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,12 +170,19 @@ class DirectoryFormat:
         return mask
 
 
+def is_stream(mode: int) -> bool:
+    """Tell pipes, sockets and devices, which may block for ever, by their mode."""
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def is_cut_early(path: Path, frame: int | None = None) -> bool:
     """Tell whether a TIFF file ends before it tells where the first pixels are."""
     try:
-        size = os.path.getsize(path)
+        about = os.stat(path)
+        if is_stream(about.st_mode):
+            raise ReadError("is no file, but a pipe or device", path, frame)
         with path.open("rb") as file:
-            return _ends_early(file, size)
+            return _ends_early(file, about.st_size)
     except OSError as error:
         reason = "does not exist" if not os.path.lexists(path) else f"{error.strerror}"
         raise ReadError(reason, path, frame) from None
@@ -232,7 +240,9 @@ def check_frame(path: Path, page: tifffile.TiffPage) -> None:
         )
     sizes = [n for n in page.shape if isinstance(n, int) and n > 0]
     if len(page.shape) != 2 or len(sizes) != 2 or page.dtype is None:
-        raise ReadError(f"holds pages of shape {page.shape}, not (Y, X)", path)
+        shape = str(page.shape)
+        shown = shape if len(shape) <= 80 else f"{shape[:80]}..."  # damaged ones are of any length
+        raise ReadError(f"holds pages of shape {shown}, not (Y, X)", path)
     check_pixels(page.dtype, lambda text: ReadError(text, path))
     if not has_pixels(page):
         raise ReadError("holds a page without pixels", path)

@@ -1,0 +1,109 @@
+"""Faults that the fuzzer found, each as a small test of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from recordings import some_frames
+
+from iosfast import ReadError, open_recording
+
+FRAMES = some_frames()
+
+pipes = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+
+
+@pipes
+@pytest.mark.parametrize("where", ["alone", "listed", "in a folder", "first of a folder"])
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path, where):
+    paths = [tmp_path / f"f{i}.tif" for i in range(4)]
+    for path, frame in zip(paths, FRAMES, strict=False):
+        tifffile.imwrite(path, frame, metadata=None)
+    pipe = paths[0 if where == "first of a folder" else 2]
+    pipe.unlink()
+    os.mkfifo(pipe)
+    source = {"alone": pipe, "listed": paths}.get(where, tmp_path)
+    with pytest.raises(ReadError, match=r"pipe or device|is no TIFF file") as caught:
+        open_recording(source)
+    assert caught.value.path == str(pipe)
+
+
+@pipes
+def test_a_pipe_in_an_ome_set(tmp_path):
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" '
+        'SizeX="67" SizeY="33" SizeC="1" SizeZ="1" SizeT="2"><TiffData IFD="0" FirstT="0"/>'
+        '<TiffData IFD="0" FirstT="1"><UUID FileName="b.ome.tif">urn:uuid:1</UUID></TiffData>'
+        "</Pixels></Image></OME>"
+    )
+    tifffile.imwrite(tmp_path / "a.ome.tif", FRAMES[0], description=xml, metadata=None)
+    os.mkfifo(tmp_path / "b.ome.tif")
+    with pytest.raises(ReadError, match=r"pipe or device") as caught:
+        open_recording(tmp_path / "a.ome.tif")
+    assert caught.value.path == str(tmp_path / "b.ome.tif")
+
+
+@pytest.mark.parametrize("header", [b"{'a': (", b"{" * 118, b"1" * 118, b"'''", b"\xff" * 118])
+def test_npy_headers_that_numpy_cannot_parse(tmp_path, header):
+    np.save(tmp_path / "a.npy", FRAMES)
+    data = bytearray((tmp_path / "a.npy").read_bytes())
+    data[10 : 10 + len(header)] = header
+    (tmp_path / "a.npy").write_bytes(data)
+    with pytest.raises(ReadError, match=r"damaged .npy header"):
+        open_recording(tmp_path / "a.npy")
+
+
+def test_errors_are_one_line(tmp_path):
+    """NumPy has an advice of three lines for headers that are too large."""
+    np.save(tmp_path / "a.npy", FRAMES)
+    data = bytearray((tmp_path / "a.npy").read_bytes())
+    data[8:10] = (20_000).to_bytes(2, "little")
+    (tmp_path / "a.npy").write_bytes(data)
+    with pytest.raises(ReadError, match=r"damaged .npy header") as caught:
+        open_recording(tmp_path / "a.npy")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2"])
+def test_fortran_order_in_blocks(tmp_path, dtype):
+    frames = some_frames(dtype="uint8").astype(dtype) if dtype == "u1" else FRAMES.astype(dtype)
+    np.save(tmp_path / "a.npy", np.asfortranarray(frames))
+    with open_recording(tmp_path / "a.npy") as recording:
+        np.testing.assert_array_equal(recording.read(), frames)
+        np.testing.assert_array_equal(recording.read(2, 5), frames[2:5])
+        assert recording.read(2, 5).dtype.isnative
+
+
+def test_a_fortran_file_that_shrinks_does_not_end_the_process(tmp_path):
+    np.save(tmp_path / "a.npy", np.asfortranarray(FRAMES))
+    recording = open_recording(tmp_path / "a.npy")
+    os.truncate(tmp_path / "a.npy", 5000)
+    with pytest.raises(ReadError, match="has become shorter"):
+        recording.read()
+
+
+def test_compressed_frames_of_a_folder_are_closed(tmp_path):
+    for i in range(3):
+        tifffile.imwrite(tmp_path / f"{i}.tif", FRAMES[i], compression="zlib")
+    recording = open_recording(tmp_path)
+    recording.close()
+    with pytest.raises(ReadError, match="was closed"):
+        recording.read(0, 1)
+
+
+def test_a_damaged_shape_is_not_told_at_length(tmp_path):
+    """A width of 300 numbers, which a damaged count of values makes."""
+    tifffile.imwrite(tmp_path / "a.tif", FRAMES, metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tif:
+        at = tif.pages[0].tags["ImageWidth"].offset
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    data[at + 4 : at + 8] = (300).to_bytes(4, "little")
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ReadError, match=r"holds pages of shape .*\.\.\., not \(Y, X\)") as caught:
+        open_recording(tmp_path / "a.tif")
+    assert len(str(caught.value)) < 300
