@@ -193,8 +193,11 @@ def test_damaged_directories(tmp_path_factory, kind, where, value, page):
         assert error.path == str(path)
     else:
         assert frames.dtype == np.uint16
-        with tifffile.TiffFile(path) as tif:
-            expected = [tif.pages[i].aspage().asarray() for i in range(len(frames))]
+        try:
+            with tifffile.TiffFile(path) as tif:
+                expected = [tif.pages[i].aspage().asarray() for i in range(len(frames))]
+        except Exception:  # of any kind; then nothing but the true frames will do
+            expected = FRAMES[: len(frames)]
         np.testing.assert_array_equal(frames, expected)
 
 
