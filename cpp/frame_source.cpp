@@ -1,6 +1,7 @@
 #include "frame_source.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -163,9 +164,7 @@ void swap_bytes(const std::byte* in, std::byte* out, std::size_t n, std::size_t 
             std::memcpy(out + i * sizeof(Whole), &value, sizeof(Whole));
         }
     };
-    const auto turned2 = [](std::uint16_t v) {
-        return static_cast<std::uint16_t>((v << 8U) | (v >> 8U));
-    };
+    const auto turned2 = [](std::uint16_t v) { return std::rotl(v, 8); };
     const auto turned4 = [](std::uint32_t v) {
         return (v << 24U) | ((v & 0xFF00U) << 8U) | ((v >> 8U) & 0xFF00U) | (v >> 24U);
     };
