@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from fuzzing.kinds import KINDS
-from fuzzing.worker import ALL_KINDS, Case, serve, try_case
+from fuzzing.mutations import broken
+from fuzzing.worker import ALL_KINDS, Case, random_of, serve, try_case
 
 #: Faults of one sort that are shown.
 SHOWN = 3
@@ -224,14 +225,16 @@ def faults(results: Results) -> str:
     """List faults by their sort, and how to see the first of each again."""
     sorts: dict[str, list[tuple[Case, dict[str, Any]]]] = collections.defaultdict(list)
     for case, answer in results.faults:
-        sorts[re.sub(r"(/[^ :]*/|[0-9]+|'[^']*')", "#", answer["text"][:400])].append(
-            (case, answer)
-        )
+        telling = [line for line in answer["text"].splitlines() if "thread 0x" not in line]
+        sort = re.sub(r"(/[^ :]*/|[0-9]+|'[^']*')", "#", "\n".join(telling[:4])[:400])
+        sorts[sort].append((case, answer))
     lines: list[str] = []
     for found in sorted(sorts.values(), key=len, reverse=True):
         lines.append(f"\n{len(found)} x {found[0][1]['text']}")
         for case, answer in found[:SHOWN]:
-            lines.append(f"  {case.kind}: {'; '.join(answer['done']) or 'not told'}")
+            # A process that died told nothing; what was done can be made again.
+            done = answer["done"] or broken(ALL_KINDS[case.kind].seed, random_of(case)).done
+            lines.append(f"  {case.kind}: {'; '.join(done)}")
             lines.append(
                 f"    python tests/fuzz.py --seed {case.seed} --kind {case.kind!r} "
                 f"--only {case.number}"
@@ -302,8 +305,6 @@ def _progress(files: int, started: float) -> Callable[[Results], None]:
 def _keep(case: Case, folder: Path) -> int:
     """Judge one case in this process, and write its files once more, to be looked at."""
     from fuzzing.judge import write
-    from fuzzing.mutations import broken
-    from fuzzing.worker import random_of
 
     folder.mkdir(parents=True)
     verdict, done = try_case(case, folder.resolve())

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+from andor_files import sif_bytes, write_spool
 from recordings import some_frames
 
 from iosfast import ReadError, open_recording
@@ -46,6 +47,33 @@ def test_a_pipe_in_an_ome_set(tmp_path):
     with pytest.raises(ReadError, match=r"pipe or device") as caught:
         open_recording(tmp_path / "a.ome.tif")
     assert caught.value.path == str(tmp_path / "b.ome.tif")
+
+
+@pipes
+@pytest.mark.parametrize(
+    "name", ["1000000000spool.dat", "acquisitionmetadata.ini", "Spooled files.sifx"]
+)
+def test_a_pipe_in_a_spool_folder(tmp_path, name):
+    write_spool(tmp_path, FRAMES)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ReadError, match="pipe or device") as caught:
+        open_recording(tmp_path)
+    assert caught.value.path == str(tmp_path / name)
+
+
+@pipes
+def test_a_pipe_beside_other_files(tmp_path):
+    for name in ("a.sif", "a_X2.sif"):
+        (tmp_path / name).write_bytes(sif_bytes(FRAMES.astype("f4")))
+    (tmp_path / "a_X2.sif").unlink()
+    os.mkfifo(tmp_path / "a_X2.sif")
+    FRAMES.tofile(tmp_path / "b.raw")
+    os.mkfifo(tmp_path / "b.json")
+    for source, pipe in ((tmp_path, "a_X2.sif"), (tmp_path / "b.raw", "b.json")):
+        with pytest.raises(ReadError, match="pipe or device") as caught:
+            open_recording(source)
+        assert caught.value.path == str(tmp_path / pipe)
 
 
 @pytest.mark.parametrize("header", [b"{'a': (", b"{" * 118, b"1" * 118, b"'''", b"\xff" * 118])

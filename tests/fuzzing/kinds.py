@@ -11,6 +11,7 @@ import recordings
 import tifffile
 from numpy.typing import NDArray
 
+from . import andor_kinds, array_kinds, described_kinds
 from .kind import SHAPE, Kind, Piece
 
 
@@ -165,4 +166,7 @@ KINDS: tuple[Kind, ...] = (
         _raw_behind_a_header,
         options={"shape": SHAPE, "dtype": ">u2", "offset": 13},
     ),
+    *andor_kinds.KINDS,
+    *described_kinds.KINDS,
+    *array_kinds.KINDS,
 )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import ReadError
 from .clocks import clock_seconds
+from .tiff_parsing import is_stream
 
 MAGIC = b"Andor Technology Multi-Channel File"
 
@@ -99,6 +100,8 @@ def read_header(path: Path, *, pixels: bool = True) -> SifHeader:
     """
     parser = _sif_parser()
     try:
+        if is_stream(os.stat(path).st_mode):
+            raise ReadError("is no file, but a pipe or device", path)
         with path.open("rb") as file:
             return _parse(parser, file, path, pixels)
     except OSError as error:

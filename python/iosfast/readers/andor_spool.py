@@ -22,6 +22,7 @@ from .folder import TIFF_SUFFIXES
 from .pixels import Run
 from .reader import Options
 from .recording import Recording
+from .tiff_parsing import is_stream
 from .truncation import whole_frames
 
 _INI = "acquisitionmetadata.ini"
@@ -58,6 +59,13 @@ def is_spool_folder(path: Path, _head: bytes = b"") -> bool:
     except OSError:
         return False
     return False
+
+
+def _is_stream(entry: os.DirEntry[str]) -> bool:
+    try:
+        return is_stream(entry.stat().st_mode)
+    except OSError:  # a link to nothing, which is told of when it is opened
+        return False
 
 
 def open_spool(folder: Path, options: Options) -> Recording:
@@ -115,6 +123,8 @@ class _Layout:
     @classmethod
     def of(cls, path: Path) -> Self:
         try:
+            if is_stream(os.stat(path).st_mode):
+                raise ReadError("is no file, but a pipe or device", path)
             with path.open("rb") as file:
                 text = file.read(_INI_BYTES).decode("utf-8-sig")
             parser = configparser.ConfigParser(interpolation=None)
@@ -198,6 +208,8 @@ class _Listing:
                 for entry in entries:
                     name = entry.name
                     if match := _SPOOL_NAME.fullmatch(name):
+                        if not entry.is_file() and _is_stream(entry):
+                            raise ReadError("is no file, but a pipe or device", entry.path)
                         # The last digit is the first in the name.
                         found.append((int(match[1][::-1]), name))
                     elif name.lower().endswith(_SPOOL) and not name.startswith("."):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ReadError
+from .tiff_parsing import is_stream
 
 SUFFIXES = (".raw", ".bin", ".dat")
 _LARGEST_BYTES = 1 << 20
@@ -105,6 +107,8 @@ def read_sidecar(path: Path) -> Sidecar | None:
 def _object(where: Path) -> dict[str, Any] | None:
     """Return a JSON object that tells of a shape or dtype; None if it is something else."""
     try:
+        if is_stream(os.stat(where).st_mode):
+            raise ReadError("is no file, but a pipe or device", where)
         with where.open("rb") as file:
             raw = file.read(_LARGEST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
