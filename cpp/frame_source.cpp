@@ -114,7 +114,8 @@ std::string last_error() {
 
 File::File(const std::string& path) {
     do {
-        handle_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+        // Does not wait for the writer of a pipe, which then cannot be read at a place.
+        handle_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     } while (handle_ < 0 && errno == EINTR);
     if (handle_ < 0) throw ReadFailure("cannot be opened: " + last_error(), path);
 }

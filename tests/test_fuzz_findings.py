@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from andor_files import sif_bytes, write_spool
 from recordings import some_frames
 
@@ -135,3 +136,36 @@ def test_a_damaged_shape_is_not_told_at_length(tmp_path):
     with pytest.raises(ReadError, match=r"holds pages of shape .*\.\.\., not \(Y, X\)") as caught:
         open_recording(tmp_path / "a.tif")
     assert len(str(caught.value)) < 300
+
+
+@pipes
+@pytest.mark.parametrize(("version", "name"), [(2, ".zattrs"), (2, ".zarray"), (3, "zarr.json")])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_pipe_in_a_zarr_folder(tmp_path, version, name, nested):
+    root = zarr.create_group(tmp_path / "a", zarr_format=version)
+    root.create_array("in/movie", data=FRAMES, chunks=(2, *FRAMES.shape[1:]))
+    pipe = tmp_path / "a" / "in" / "movie" / name if nested else tmp_path / "a" / name
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    with pytest.raises(ReadError) as caught:
+        open_recording(tmp_path / "a")
+    assert caught.value.path.startswith(str(tmp_path / "a"))
+
+
+def test_metadata_of_a_zarr_folder_that_is_huge(tmp_path):
+    zarr.create_array(tmp_path / "a", data=FRAMES)
+    with (tmp_path / "a" / "zarr.json").open("ab") as file:
+        file.truncate(10 << 30)  # of no size on disk
+    with pytest.raises(ReadError, match="too large for JSON"):
+        open_recording(tmp_path / "a")
+
+
+@pipes
+def test_a_pipe_in_place_of_a_file_that_is_open(tmp_path):
+    path = tmp_path / "a.raw"
+    path.write_bytes(FRAMES.tobytes())
+    recording = open_recording(path, shape=FRAMES.shape[1:])
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ReadError, match="cannot be read"):
+        recording.read()

@@ -19,10 +19,12 @@ from .ome_zarr import Image, image_of
 from .pixels import PixelRecording, check_pixels
 from .reader import Options, Reader
 from .recording import Recording
+from .tiff_parsing import is_stream
 from .zarr_chunks import Files, Storage, find_chunks, find_in_shards, own_chunks, storage_of
 
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
 _MAX_MEMBERS, _MAX_DEPTH, _MAX_LISTED = 5000, 6, 12
+_MAX_METADATA_BYTES = 64 << 20
 _MISSING = (
     "Zarr leaves out chunks that hold only this value, but if the copy is incomplete, they are lost"
 )
@@ -58,9 +60,27 @@ def open_zarr(path: Path, options: Options) -> Recording:
         with warnings.catch_warnings():
             # zarr warns of what it may drop in future, which is not for readers of recordings.
             warnings.simplefilter("ignore")
-            root = zarr.open(zarr.storage.LocalStore(path, read_only=True), mode="r")
+            root = zarr.open(_store(path), mode="r")
             found = _find(path, root, options.dataset)
         return _recording(path, found, options.allow_truncated)
+
+
+def _store(path: Path) -> Any:
+    """Return zarr's view of a folder, in which metadata are files of a sane size."""
+    from zarr.storage import LocalStore
+
+    class Metadata(LocalStore):
+        async def get(self, key: str, *args: Any, **options: Any) -> Any:
+            file = path / key
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                about = file.stat()
+                if is_stream(about.st_mode):
+                    raise ReadError("is no file, but a pipe or device", file)
+                if about.st_size > _MAX_METADATA_BYTES:
+                    raise ReadError(f"is {about.st_size:,} bytes large, too large for JSON", file)
+            return await super().get(key, *args, **options)
+
+    return Metadata(path, read_only=True)
 
 
 @contextlib.contextmanager
