@@ -278,7 +278,8 @@ def _preprocess(options: argparse.Namespace) -> None:
 
 def _report(maps: Maps) -> None:
     t, y, x = maps.source["shape"]
-    print(f"{len(maps)} maps from {t:,} frames of {y} x {x} pixels: {maps.path}")
+    channel = f"channel {maps.source['channel']}: " if "channel" in maps.source else ""
+    print(f"{channel}{len(maps)} maps from {t:,} frames of {y} x {x} pixels: {maps.path}")
     for note in maps.notes:
         print(f"note: {note}")
     for name, stage in maps.timings.items():

@@ -47,10 +47,10 @@ def open_recording(
     Parameters
     ----------
     source : path, list of paths, ndarray, or Recording
-        A TIFF file of any kind, a ``.npy`` file, a raw file (with `shape`, or with a JSON file
-        of the same name beside it, see `iosfast.readers.sidecar.Sidecar`), a folder of TIFF
-        files (in natural order: f2 before f10), several of these as a list (in the order given),
-        or an array of shape (T, Y, X).
+        A file or folder of any kind that README lists (TIFF of all kinds, folders of TIFF files,
+        ``.npy``, raw with `shape` or a sidecar, wfield, Andor ``.sif`` and spool folders, HDF5,
+        NWB, Zarr, OME-Zarr); several of these as a list, in the order given; or an array of shape
+        (T, Y, X). Frames in a folder are in natural order: f2 before f10.
     shape : tuple of int, optional
         For raw files: (T, Y, X), or (Y, X) to take as many frames as there are.
     dtype : numpy dtype, optional
@@ -58,7 +58,7 @@ def open_recording(
     offset : int
         For raw files: bytes before the first frame.
     dataset : str, optional
-        For files that may hold several recordings: the name or path of the one to open.
+        For HDF5, NWB and Zarr, which may hold several recordings: the name of the one to open.
     allow_truncated : bool
         If a file is cut, use its whole frames, and warn with a count of what is lost, instead of
         raising an error.
