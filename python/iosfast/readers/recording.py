@@ -24,7 +24,7 @@ ClockName = Literal["mtime", "name", "datetime"]
 
 #: Bytes that one block of ``Recording.blocks`` holds at most, unless one chunk is larger, and
 #: those that all blocks hold which are read ahead at a time.
-BLOCK_BYTES, AHEAD_BYTES = 16 << 20, 256 << 20
+BLOCK_BYTES, AHEAD_BYTES = 16 << 20, 64 << 20
 
 
 class Recording(abc.ABC):
