@@ -10,7 +10,7 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iosfast import IosfastWarning, Recipe, load, preprocess
+from iosfast import IosfastWarning, ReadError, Recipe, load, preprocess
 from iosfast.readers.frame_times import FrameTimes
 from iosfast.readers.memory import ArrayRecording
 
@@ -149,3 +149,14 @@ def test_recordings_without_time_stamps_tell_of_no_missing_frames(tmp_path):
     frames = reference.sample((200, 7, 8), np.uint16, seed=4)
     maps = preprocess(frames, recipe=RECIPE, frame_rate_hz=20.0, out=tmp_path / "a")
     assert (maps.info.dropped_frames, maps.info.doubled_frames) == (None, None)
+
+
+@pytest.mark.parametrize(("frame", "time_s"), [(50, 0.1), (50, np.nan), (199, 1e12)])
+def test_time_stamps_that_are_damaged(frame, time_s):
+    frames = reference.sample((200, 7, 8), np.uint16, seed=4)
+    times_s = np.arange(200) / 20
+    times_s[frame] = time_s
+    with pytest.raises(ReadError, match=r"time stamps are damaged .*; times='frames' counts"):
+        preprocess(Stamped(frames, times_s), recipe=RECIPE)
+    maps = preprocess(Stamped(frames, times_s), recipe=RECIPE, times="frames", frame_rate_hz=20.0)
+    assert len(maps) == 4

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from . import _core, arguments
 from .binning import FrameClock, checked_times, edges_of, too_many_frames
 from .change import map_bins
-from .errors import warn
+from .errors import ReadError, warn
 from .live import partial_note, unrounded_note
 from .maps import Info
 from .readers import Recording
@@ -244,7 +244,13 @@ def _times_of(
         own = recording.times_s
         if own is None:
             return recording, None, "frames"
-        return recording, checked_times(own, len(recording)), _OWN
+        try:
+            return recording, checked_times(own, len(recording)), _OWN
+        except ValueError as error:
+            raise ReadError(
+                f"its time stamps are damaged ({error}); times='frames' counts frames instead",
+                recording.source,
+            ) from error
     if isinstance(times, str):
         if times == "frames":
             return recording, None, "frames"
