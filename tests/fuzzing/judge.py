@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -83,6 +84,10 @@ def _judge_written(kind: Kind, made: Broken, folder: Path, random: np.random.Gen
             verdict.text = f"{type(error).__name__}: {str(error)[:300]} ({' > '.join(lines)})"
     if verdict.outcome != "bug" and _descriptors() > before:
         gc.collect()
+        for _ in range(20):  # zarr closes files in a thread of its own
+            if _descriptors() <= before:
+                break
+            time.sleep(0.1)
         if (left := _descriptors() - before) > 0:
             verdict.outcome, verdict.text = "bug", f"{left} descriptors are left open"
     foreign = [w for w in seen.warnings if w.category is not IosfastWarning]

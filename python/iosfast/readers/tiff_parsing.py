@@ -240,9 +240,7 @@ def check_frame(path: Path, page: tifffile.TiffPage) -> None:
         )
     sizes = [n for n in page.shape if isinstance(n, int) and n > 0]
     if len(page.shape) != 2 or len(sizes) != 2 or page.dtype is None:
-        shape = str(page.shape)
-        shown = shape if len(shape) <= 80 else f"{shape[:80]}..."  # damaged ones are of any length
-        raise ReadError(f"holds pages of shape {shown}, not (Y, X)", path)
+        raise ReadError(f"holds pages of shape {_shortened(str(page.shape))}, not (Y, X)", path)
     check_pixels(page.dtype, lambda text: ReadError(text, path))
     if not has_pixels(page):
         raise ReadError("holds a page without pixels", path)
@@ -293,11 +291,16 @@ def kind_of(page: tifffile.TiffPage) -> str:
     """Say what a page holds, for messages."""
     if page.samplesperpixel != 1 or page.photometric in _COLOUR:
         return "a colour image"
-    size = " x ".join(map(str, page.shape))
+    size = _shortened(" x ".join(map(str, page.shape)))
     inverted = ", inverted" if page.photometric == _INVERTED else ""
     if _is_ambiguous(page):
         return f"{size} {page.dtype}{inverted} with a predictor, but no compression"
     return f"{size} {page.dtype}{inverted}" + ("" if is_plain(page) else ", packed")
+
+
+def _shortened(text: str) -> str:
+    """Cut what damage makes of any length."""
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def alike(page: tifffile.TiffPage, first: tifffile.TiffPage) -> bool:
