@@ -1,7 +1,7 @@
 #include "frame_source.hpp"
 
 #include <algorithm>
-#include <bit>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -157,28 +157,14 @@ FileFacts File::facts(const std::string& path) const {
 
 }  // namespace
 
-void swap_bytes(const std::byte* in, std::byte* out, std::size_t n, std::size_t pixel_bytes) {
-    const auto swap = [&](auto whole, auto turned) {
-        using Whole = decltype(whole);
+void swap_bytes(const std::byte* in, std::byte* out, std::size_t n, PixelType type) {
+    visit_type(type, [&](auto pixel) {
+        using Word = WordOf<decltype(pixel)>;
         for (std::size_t i = 0; i < n; ++i) {
-            const Whole value = turned(load<Whole>(in, i));
-            std::memcpy(out + i * sizeof(Whole), &value, sizeof(Whole));
+            const Word value = turned(load<Word>(in, i));
+            std::memcpy(out + i * sizeof(Word), &value, sizeof(Word));
         }
-    };
-    const auto turned2 = [](std::uint16_t v) { return std::rotl(v, 8); };
-    const auto turned4 = [](std::uint32_t v) {
-        return (v << 24U) | ((v & 0xFF00U) << 8U) | ((v >> 8U) & 0xFF00U) | (v >> 24U);
-    };
-    const auto turned8 = [&](std::uint64_t v) {
-        const auto low = static_cast<std::uint32_t>(v), high = static_cast<std::uint32_t>(v >> 32U);
-        return (std::uint64_t{turned4(low)} << 32U) | turned4(high);
-    };
-    if (pixel_bytes == 2)
-        swap(std::uint16_t{}, turned2);
-    else if (pixel_bytes == 4)
-        swap(std::uint32_t{}, turned4);
-    else if (pixel_bytes == 8)
-        swap(std::uint64_t{}, turned8);
+    });
 }
 
 std::unique_ptr<FrameCursor> MemoryFrames::cursor() const {
@@ -199,8 +185,7 @@ class FileCursor final : public FrameCursor {
                            std::byte* scratch) override {
         const auto& first = source_.first_frame_;
         if (frame < begin_ || frame >= end_) {
-            const auto after = std::upper_bound(first.begin(), first.end(), frame);
-            const auto index = static_cast<std::size_t>(after - first.begin()) - 1;
+            const std::size_t index = source_.segment_of(frame);
             segment_ = &source_.segments_[index];
             begin_ = first[index];
             end_ = begin_ + segment_->frames;
@@ -302,17 +287,110 @@ std::unique_ptr<FrameCursor> FileFrames::cursor() const {
     return std::make_unique<FileCursor>(*this);
 }
 
+std::size_t FileFrames::segment_of(std::size_t frame) const {
+    const auto after = std::upper_bound(first_frame_.begin(), first_frame_.end(), frame);
+    return static_cast<std::size_t>(after - first_frame_.begin()) - 1;
+}
+
+// Fetches frames of many segments, each through a map as long as it is needed.
+class SegmentCursor final : public FrameCursor {
+  public:
+    SegmentCursor(const FileFrames& files, std::size_t origin, std::size_t last)
+        : files_(files), origin_(origin), last_(last), reader_(files) {}
+
+    const std::byte* fetch(std::size_t frame, std::size_t offset, std::size_t bytes,
+                           std::byte* scratch) override {
+        const std::size_t wanted = origin_ + frame;
+        Window* window = nullptr;
+        for (auto& each : windows_) {
+            if (wanted >= each.first && wanted < each.last) window = &each;
+        }
+        if (window == nullptr) {
+            window = &windows_[next_];
+            next_ = (next_ + 1) % windows_.size();
+            close(*window);
+            open(*window, wanted);
+        }
+        if (!window->map) return reader_.fetch(wanted, offset, bytes, scratch);
+        return window->map->frame(wanted - window->first) + offset;
+    }
+
+    void finish() override {
+        for (auto& window : windows_) close(window);
+    }
+
+  private:
+    // Frames of one segment; they are read instead where there is no map.
+    struct Window {
+        std::size_t first = 0, last = 0;
+        std::unique_ptr<MappedFrames> map;
+    };
+
+    void open(Window& window, std::size_t frame) {
+        constexpr std::uint64_t most_bytes = std::uint64_t{16} << 20U;
+        const std::size_t index = files_.segment_of(frame);
+        const Segment& segment = files_.segments_[index];
+        const std::size_t skipped = frame - files_.first_frame_[index];
+        const std::uint64_t frame_bytes =
+            std::max<std::uint64_t>({segment.stride, std::uint64_t{files_.frame_bytes()}, 1});
+        const std::size_t count = std::min<std::size_t>(
+            {segment.frames - skipped, last_ - frame,
+             static_cast<std::size_t>(std::max<std::uint64_t>(most_bytes / frame_bytes, 1))});
+        window.map = MappedFrames::open(
+            files_.paths_[segment.file], frame, segment.offset + skipped * segment.stride,
+            segment.stride, count, files_.height, files_.width, files_.type, files_.swapped);
+        window.first = frame;
+        window.last = frame + count;
+        if (window.map) window.map->prepare(0, count);
+    }
+
+    static void close(Window& window) {
+        const auto map = std::move(window.map);
+        const std::size_t count = window.last - window.first;
+        window.first = window.last = 0;
+        if (map) map->check(0, count);
+    }
+
+    const FileFrames& files_;
+    const std::size_t origin_, last_;  // of all that is to be fetched
+    FileCursor reader_;
+    std::array<Window, kFramesAtOnce + 1> windows_;
+    std::size_t next_ = 0;
+};
+
+// Frames [origin, last) of many segments in files that are in the page cache.
+class MappedSegments final : public FrameSource {
+  public:
+    MappedSegments(const FileFrames& files, std::size_t origin, std::size_t last)
+        : FrameSource(last - origin, files.height, files.width, files.type, files.swapped),
+          files_(files),
+          origin_(origin) {}
+    std::unique_ptr<FrameCursor> cursor() const override {
+        return std::make_unique<SegmentCursor>(files_, origin_, origin_ + frames);
+    }
+    bool frame_is_unit() const override { return files_.frame_is_unit(); }
+    std::size_t frames_at_once() const override { return kFramesAtOnce; }
+
+  private:
+    const FileFrames& files_;
+    const std::size_t origin_;
+};
+
 std::unique_ptr<FrameSource> FileFrames::mapped(std::size_t first, std::size_t last) const {
-    const auto after = std::upper_bound(first_frame_.begin(), first_frame_.end(), first);
-    const auto index = static_cast<std::size_t>(after - first_frame_.begin()) - 1;
-    const Segment& segment = segments_[index];
-    const std::size_t skipped = first - first_frame_[index];
-    if (swapped || row_bytes_ != 0 || last - first < 2 ||
-        last > first_frame_[index] + segment.frames)
-        return nullptr;
-    return MappedFrames::open(paths_[segment.file], first,
-                              segment.offset + skipped * segment.stride, segment.stride,
-                              last - first, height, width, type);
+    if (row_bytes_ != 0 || last - first < 2) return nullptr;
+    const auto map = [&](std::size_t frame, std::size_t most) {
+        const std::size_t index = segment_of(frame);
+        const Segment& segment = segments_[index];
+        const std::size_t skipped = frame - first_frame_[index];
+        return MappedFrames::open(
+            paths_[segment.file], frame, segment.offset + skipped * segment.stride, segment.stride,
+            std::min(most, segment.frames - skipped), height, width, type, swapped);
+    };
+    if (segment_of(first) == segment_of(last - 1)) return map(first, last - first);
+    for (const std::size_t frame : {first, first + (last - first) / 2, last - 1}) {
+        if (!map(frame, 1)) return nullptr;
+    }
+    return std::make_unique<MappedSegments>(*this, first, last);
 }
 
 bool FileFrames::frame_is_unit() const {
@@ -326,7 +404,7 @@ void copy_frames(const FrameSource& source, std::size_t start, std::size_t stop,
         std::byte* to = out + (frame - start) * bytes;
         const std::byte* from = cursor->fetch(frame, 0, bytes, to);
         if (from != to) std::memcpy(to, from, bytes);
-        if (source.swapped) swap_bytes(to, to, source.pixels(), pixel_bytes(source.type));
+        if (source.swapped) swap_bytes(to, to, source.pixels(), source.type);
     }
 }
 

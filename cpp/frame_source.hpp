@@ -1,6 +1,7 @@
 // Byte ranges of files, or memory, as frames that any number of threads can fetch pieces of.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace iosfast {
@@ -48,8 +50,30 @@ T load(const std::byte* pixels, std::size_t i) {
     return value;
 }
 
+// The unsigned integer that is as large as T.
+template <class T>
+using WordOf = std::conditional_t<
+    sizeof(T) == 1, std::uint8_t,
+    std::conditional_t<sizeof(T) == 2, std::uint16_t,
+                       std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>>;
+
+// The same bytes in the other order.
+constexpr std::uint8_t turned(std::uint8_t v) {
+    return v;
+}
+constexpr std::uint16_t turned(std::uint16_t v) {
+    return std::rotl(v, 8);
+}
+constexpr std::uint32_t turned(std::uint32_t v) {
+    return (v << 24U) | ((v & 0xFF00U) << 8U) | ((v >> 8U) & 0xFF00U) | (v >> 24U);
+}
+constexpr std::uint64_t turned(std::uint64_t v) {
+    const auto low = static_cast<std::uint32_t>(v), high = static_cast<std::uint32_t>(v >> 32U);
+    return (std::uint64_t{turned(low)} << 32U) | turned(high);
+}
+
 // Turns the byte order of `n` pixels round; `in` may be `out`.
-void swap_bytes(const std::byte* in, std::byte* out, std::size_t n, std::size_t pixel_bytes);
+void swap_bytes(const std::byte* in, std::byte* out, std::size_t n, PixelType type);
 
 // A file that cannot be read as it was promised; becomes iosfast.ReadError in Python.
 struct ReadFailure : std::runtime_error {
@@ -58,6 +82,9 @@ struct ReadFailure : std::runtime_error {
     std::string path;
     std::int64_t frame;  // counted from 0; -1 if it concerns no frame
 };
+
+// What is fetched from this many frames stays valid together.
+inline constexpr std::size_t kFramesAtOnce = 4;
 
 // Fetches pixels for one thread.
 class FrameCursor {
@@ -70,6 +97,9 @@ class FrameCursor {
     // which must hold as many.
     virtual const std::byte* fetch(std::size_t frame, std::size_t offset, std::size_t bytes,
                                    std::byte* scratch) = 0;
+    // Called when all that was fetched so far has been used; what was fetched last may be let go
+    // before. Throws ReadFailure if it is not to be trusted.
+    virtual void finish() {}
 };
 
 // Of frames that lie in memory at a constant stride (bytes).
@@ -109,6 +139,8 @@ class FrameSource {
     virtual void release(std::size_t /*first*/, std::size_t /*last*/) const {}
     // True if one frame is best fetched whole by one thread (each frame has its own file).
     virtual bool frame_is_unit() const { return false; }
+    // How many frames are best fetched in turns, piece by piece; kFramesAtOnce at most.
+    virtual std::size_t frames_at_once() const { return frame_is_unit() ? 1 : kFramesAtOnce; }
 
     std::size_t pixels() const { return height * width; }
     std::size_t frame_bytes() const { return pixels() * pixel_bytes(type); }
@@ -153,7 +185,11 @@ class FileFrames final : public FrameSource {
 
   private:
     friend class FileCursor;
+    friend class SegmentCursor;
+    friend class MappedSegments;
     struct Files;
+    // The segment that holds a frame.
+    std::size_t segment_of(std::size_t frame) const;
     const std::vector<std::string> paths_;
     const std::vector<Segment> segments_;
     const std::size_t row_bytes_;           // 0 if the rows follow each other

@@ -121,7 +121,7 @@ struct MappedFrames::Map {
 std::unique_ptr<MappedFrames> MappedFrames::open(const std::string& path, std::size_t first_frame,
                                                  std::uint64_t offset, std::uint64_t stride,
                                                  std::size_t frames, std::size_t height,
-                                                 std::size_t width, PixelType type) {
+                                                 std::size_t width, PixelType type, bool swapped) {
     const std::size_t pixel = pixel_bytes(type);
     if (frames == 0 || !install_handler()) return nullptr;
     auto map = std::make_unique<Map>();
@@ -152,18 +152,21 @@ std::unique_ptr<MappedFrames> MappedFrames::open(const std::string& path, std::s
             return nullptr;
     }
     return std::unique_ptr<MappedFrames>(
-        new MappedFrames(std::move(map), frames, height, width, type));
+        new MappedFrames(std::move(map), frames, height, width, type, swapped));
 }
 
 MappedFrames::MappedFrames(std::unique_ptr<Map> map, std::size_t frames, std::size_t height,
-                           std::size_t width, PixelType type)
-    : FrameSource(frames, height, width, type, false), map_(std::move(map)) {}
+                           std::size_t width, PixelType type, bool swapped)
+    : FrameSource(frames, height, width, type, swapped), map_(std::move(map)) {}
 
 MappedFrames::~MappedFrames() = default;
 
 std::unique_ptr<FrameCursor> MappedFrames::cursor() const {
-    const auto* pixels = reinterpret_cast<const std::byte*>(map_->memory) + map_->lead;
-    return std::make_unique<PointerCursor>(pixels, map_->stride);
+    return std::make_unique<PointerCursor>(frame(0), map_->stride);
+}
+
+const std::byte* MappedFrames::frame(std::size_t number) const {
+    return reinterpret_cast<const std::byte*>(map_->memory) + map_->lead + number * map_->stride;
 }
 
 void MappedFrames::prepare(std::size_t first, std::size_t last) const {
@@ -172,6 +175,12 @@ void MappedFrames::prepare(std::size_t first, std::size_t last) const {
 }
 
 void MappedFrames::release(std::size_t first, std::size_t last) const {
+    check(first, last);
+    const auto [at, length] = map_->pages(first, last);
+    ::madvise(at, length, MADV_DONTNEED);  // so that a long recording does not count as memory
+}
+
+void MappedFrames::check(std::size_t first, std::size_t last) const {
     // Behind the end, the last page of a file reads as zeros without a signal: the size tells.
     struct ::stat info{};
     const bool known = ::fstat(map_->file, &info) == 0;
@@ -194,8 +203,6 @@ void MappedFrames::release(std::size_t first, std::size_t last) const {
                                         "opened";
         throw ReadFailure(what, map_->path, static_cast<std::int64_t>(map_->first_frame + frame));
     }
-    const auto [at, length] = map_->pages(first, last);
-    ::madvise(at, length, MADV_DONTNEED);  // so that a long recording does not count as memory
 }
 
 }  // namespace iosfast
@@ -210,15 +217,20 @@ std::unique_ptr<MappedFrames> MappedFrames::open(const std::string& /*path*/,
                                                  std::size_t /*first_frame*/,
                                                  std::uint64_t /*offset*/, std::uint64_t /*stride*/,
                                                  std::size_t /*frames*/, std::size_t /*height*/,
-                                                 std::size_t /*width*/, PixelType /*type*/) {
+                                                 std::size_t /*width*/, PixelType /*type*/,
+                                                 bool /*swapped*/) {
     return nullptr;
 }
 MappedFrames::~MappedFrames() = default;
 std::unique_ptr<FrameCursor> MappedFrames::cursor() const {
     return nullptr;
 }
+const std::byte* MappedFrames::frame(std::size_t /*number*/) const {
+    return nullptr;
+}
 void MappedFrames::prepare(std::size_t /*first*/, std::size_t /*last*/) const {}
 void MappedFrames::release(std::size_t /*first*/, std::size_t /*last*/) const {}
+void MappedFrames::check(std::size_t /*first*/, std::size_t /*last*/) const {}
 
 }  // namespace iosfast
 

@@ -19,21 +19,25 @@ class MappedFrames final : public FrameSource {
     static std::unique_ptr<MappedFrames> open(const std::string& path, std::size_t first_frame,
                                               std::uint64_t offset, std::uint64_t stride,
                                               std::size_t frames, std::size_t height,
-                                              std::size_t width, PixelType type);
+                                              std::size_t width, PixelType type, bool swapped);
     ~MappedFrames() override;
+    // Pixels of a frame of the map.
+    const std::byte* frame(std::size_t number) const;
 
     std::unique_ptr<FrameCursor> cursor() const override;
     bool in_memory() const override { return true; }
     // Brings the pages of some frames in.
     void prepare(std::size_t first, std::size_t last) const override;
-    // Lets their pages go, and throws ReadFailure if the file has become shorter than they need:
-    // then what was read is not what the file held.
+    // Throws ReadFailure if the file has become shorter than some frames need: then what was read
+    // is not what the file held.
+    void check(std::size_t first, std::size_t last) const;
+    // Checks them, and lets their pages go.
     void release(std::size_t first, std::size_t last) const override;
 
   private:
     struct Map;
     MappedFrames(std::unique_ptr<Map> map, std::size_t frames, std::size_t height,
-                 std::size_t width, PixelType type);
+                 std::size_t width, PixelType type, bool swapped);
     std::unique_ptr<Map> map_;
 };
 

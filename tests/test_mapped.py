@@ -57,7 +57,7 @@ def test_what_is_not_mapped(tmp_path):
     path.write_bytes(bytes(4 * FRAME_BYTES + 1))
     assert source_of(path, 4).is_mapped(0, 4)
     assert source_of(path, 4, offset=1).is_mapped(0, 4)  # at any address
-    assert not source_of(path, 4, dtype=">u2").is_mapped(0, 4)  # to be swapped
+    assert source_of(path, 4, dtype=">u2").is_mapped(0, 4)  # in either byte order
     assert not source_of(path, 5).is_mapped(0, 5)  # cut
     assert source_of(path, 5).is_mapped(0, 4)
     assert not _core.FrameSource.from_array(np.zeros((4, 5, 6), np.uint8)).is_mapped(0, 4)
@@ -115,3 +115,71 @@ def test_bus_errors_elsewhere_end_the_process_as_ever(tmp_path):
     assert result.returncode != 0  # -SIGBUS, unless a sanitizer reports it instead
     assert "went on" not in result.stdout
     assert "Traceback" not in result.stderr
+
+
+# Runs of frames in several places
+
+
+@pytest.mark.parametrize("n_files", [1, 3, 70])
+@pytest.mark.parametrize("stored", ["<u2", ">u2", "u1", ">f4"])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_many_runs_are_mapped_and_read_alike(tmp_path, n_files, stored, threads):
+    """Runs shorter and longer than what is summed at a time, in files of their own or in turns."""
+    stored = np.dtype(stored)
+    random = np.random.default_rng(0)
+    runs = random.integers(1, 8, 90).tolist()
+    frames = random.integers(0, 250, (sum(runs), *SHAPE)).astype(stored)
+    contents = [bytearray(bytes(3)) for _ in range(n_files)]
+    segments, at = [], 0
+    for i, count in enumerate(runs):
+        content = contents[i % n_files]
+        segments.append((i % n_files, len(content), frames[0].nbytes + 5, count))
+        for frame in frames[at : at + count]:
+            content += frame.tobytes() + bytes(5)
+        at += count
+    paths = [tmp_path / f"{i}.raw" for i in range(n_files)]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    source = _core.FrameSource(paths, np.array(segments), SHAPE, stored)
+    assert source.is_mapped(0, at)
+    native = _core.FrameSource.from_array(frames.astype(stored.newbyteorder("=")))
+    edges = np.array([2, 3, 40, 90, at - 1])
+    expected, got = (
+        np.empty((4, *SHAPE), _core.mean_dtype(native.read(0, 1).dtype)) for _ in range(2)
+    )
+    _core.bin_frames(native, edges, expected, 1)
+    _core.bin_frames(source, edges, got, threads)
+    np.testing.assert_array_equal(got, expected)
+    forget(paths[0])  # now some of them are read instead
+    got[...] = 0
+    _core.bin_frames(source, edges, got, threads)
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_files_that_shrink_or_go_while_they_are_mapped(tmp_path, seed):
+    """Right pixels or ReadError, and no SIGBUS; when a file is cut is left to chance."""
+    chance = random.Random(seed)
+    paths = [tmp_path / f"{i}.raw" for i in range(80)]
+    segments = np.array([[i, 0, FRAME_BYTES, 4] for i in range(80)])
+    frames = np.full((4, *SHAPE), 1000, "<u2")
+    for _ in range(8):
+        for path in paths:
+            frames.tofile(path)
+        source = _core.FrameSource(paths, segments, SHAPE, np.dtype("<u2"))
+        victim, size, delay_s = chance.randrange(80), chance.randrange(8193), chance.random() / 300
+        cut = threading.Thread(
+            target=lambda p=paths[victim], s=size, d=delay_s: (time.sleep(d), os.truncate(p, s))
+        )
+        cut.start()
+        told, got = None, None
+        try:
+            got = means(source, 40)
+        except iosfast.ReadError as error:
+            told = error
+        cut.join()
+        if told is None:
+            np.testing.assert_array_equal(got, 1000)
+        else:
+            assert told.path == str(paths[victim])
+            assert 4 * victim <= told.frame < 4 * victim + 4
