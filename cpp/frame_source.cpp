@@ -331,9 +331,9 @@ class SegmentCursor final : public FrameCursor {
         const std::size_t index = files_.segment_of(frame);
         const Segment& segment = files_.segments_[index];
         const std::size_t skipped = frame - files_.first_frame_[index];
-        const std::uint64_t frame_bytes =
+        const auto frame_bytes =
             std::max<std::uint64_t>({segment.stride, std::uint64_t{files_.frame_bytes()}, 1});
-        const std::size_t count = std::min<std::size_t>(
+        const auto count = std::min<std::size_t>(
             {segment.frames - skipped, last_ - frame,
              static_cast<std::size_t>(std::max<std::uint64_t>(most_bytes / frame_bytes, 1))});
         window.map = MappedFrames::open(
