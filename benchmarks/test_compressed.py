@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import h5py
 import numcodecs
 import numpy as np
 import pytest
 import tifffile
 import zarr
-from conftest import FRAME_RATE_HZ
+from conftest import FRAME_RATE_HZ, read_anew
 from peer import BLOCK_BYTES, in_blocks, pushed_change
 
 import iosfast
@@ -107,7 +105,7 @@ def test_compressed(race, folder, movie, timed, name):
     frames = movie[:480]
     source = write(folder, frames)
     if timed:
-        os.sync()  # or they are written to the disk while times are taken
+        read_anew(source)
 
     def ours(threads):
         return iosfast.preprocess(source, frame_rate_hz=FRAME_RATE_HZ, threads=threads)

@@ -16,7 +16,7 @@ import sif_parser
 import tifffile
 import zarr
 from andor_files import sif_bytes, write_spool
-from conftest import FRAME_RATE_HZ
+from conftest import FRAME_RATE_HZ, files_of, read_anew
 from peer import in_blocks, pushed_change
 from pynwb import NWBHDF5IO, NWBFile
 from pynwb.image import ImageSeries
@@ -267,7 +267,8 @@ def test_format(race, folder, frames_of, contiguous, timed, name):
     frames, plain = frames_of(kind.dtype), contiguous(kind.dtype)
     source = kind.write(folder, frames)
     if timed:
-        os.sync()  # or they are written to the disk while times are taken
+        read_anew(source)
+        read_anew(plain)
 
     options = kind.options(frames)
 
@@ -284,8 +285,9 @@ def test_format(race, folder, frames_of, contiguous, timed, name):
     np.testing.assert_array_equal(maps.binned, expected.binned)
     np.testing.assert_array_equal(maps.change, expected.change)
     np.testing.assert_array_equal(theirs(), expected.change)
+    megabytes = sum(path.stat().st_size for path in files_of(source)) / 1e6
     race(
-        f"{name}, {source_mb(source):,.0f} MB to maps, cached",
+        f"{name}, {megabytes:,.0f} MB to maps, cached",
         lambda: preprocessed(source, **options),
         {
             "the same pixels as a contiguous TIFF": (lambda: preprocessed(plain), "1.11"),
@@ -293,8 +295,3 @@ def test_format(race, folder, frames_of, contiguous, timed, name):
         },
         rounds=7,
     )
-
-
-def source_mb(source):
-    files = [source] if source.is_file() else (p for p in source.rglob("*") if p.is_file())
-    return sum(path.stat().st_size for path in files) / 1e6
