@@ -24,7 +24,7 @@ from .maps import Info, Maps, Stacks
 from .masks import read_mask
 from .planning import Job, Plan, Timed, checked_channels, checked_start
 from .progress import Progress, progress_for
-from .readers import Source, open_recording
+from .readers import Recording, Source, open_recording
 from .readers.recording import ClockName
 from .recipe import Recipe, RecipeName
 from .staging import Staging, check_place
@@ -305,20 +305,34 @@ class _Run:
 
     def _bin(self, first: int, last: int, out: NDArray[Any]) -> None:
         edges = self._edges[first : last + 1]
-        begin = int(edges[0])
-        source = self._recording.frame_source
         with self._watch.stage("read and bin"):
-            if source is not None:
-                _core.bin_frames(
-                    source, edges, out, self._threads, lambda done: self._progress(begin + done)
-                )
-            else:
-                self._bin_decoded(edges.tolist(), out)
+            stored = self._recording.as_stored
+            if stored is None:
+                self._bin_frames(self._recording, edges, out)
+            else:  # means are turned, which is less work than to turn frames
+                means = np.empty((last - first, *stored.shape[1:]), out.dtype)
+                self._bin_frames(stored, edges, means)
+                out[...] = means.swapaxes(1, 2)
 
-    def _bin_decoded(self, edges: list[int], out: NDArray[Any]) -> None:
-        sums = _core.BinAccumulator(self._info.shape, self._recording.dtype)
+    def _bin_frames(
+        self, recording: Recording, edges: NDArray[np.int64], out: NDArray[Any]
+    ) -> None:
+        begin = int(edges[0])
+        if recording.frame_source is None:
+            self._bin_decoded(recording, edges.tolist(), out)
+            return
+        _core.bin_frames(
+            recording.frame_source,
+            edges,
+            out,
+            self._threads,
+            lambda done: self._progress(begin + done),
+        )
+
+    def _bin_decoded(self, recording: Recording, edges: list[int], out: NDArray[Any]) -> None:
+        sums = _core.BinAccumulator(recording.shape[1:], recording.dtype)
         at, index = edges[0], 0
-        for frames in self._recording.blocks(start=at, stop=edges[-1], threads=self._threads):
+        for frames in recording.blocks(start=at, stop=edges[-1], threads=self._threads):
             source, done = _core.FrameSource.from_array(frames), 0
             while done < len(frames):
                 until = min(len(frames), edges[index + 1] - at)

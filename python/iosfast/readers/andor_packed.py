@@ -57,7 +57,6 @@ class Mono12PackedFrames(Recording):
         (T, Y, X).
     stride : int
         Bytes from row to row.
-    times_s : ndarray of float64, shape (T,), or None
     **options
         As for `Recording`.
     """
@@ -67,20 +66,12 @@ class Mono12PackedFrames(Recording):
         runs: Iterable[Run],
         shape: tuple[int, int, int],
         stride: int,
-        *,
-        times_s: NDArray[np.float64] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(shape=shape, dtype=np.dtype(np.uint16), **options)
         self._runs: list[Run] | None = list(runs)
         self._firsts = list(itertools.accumulate((run.frames for run in self._runs), initial=0))
         self._stride = stride
-        self._times_s = times_s
-
-    @property
-    def times_s(self) -> NDArray[np.float64] | None:
-        """Time stamps of the camera or of Solis."""
-        return self._times_s
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         runs = self._runs

@@ -7,13 +7,11 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import ReadError, warn
-from .andor_header import read_header
+from .andor_header import SifHeader, read_header
 from .folder import TIFF_SUFFIXES, natural
 from .joined import JoinedRecording
 from .pixels import PixelRecording, Run
@@ -26,33 +24,6 @@ _PIXEL = np.dtype("<f4")
 #: ``name``, ``name_X2`` and ``name_0002`` are of the series ``name``.
 _SERIES = re.compile(r"(?P<base>.*?)(?:[ _-]?(?P<mark>[xX]?)(?P<number>[0-9]+))?", re.DOTALL)
 _MOST_PARTS = 10_000  #: Larger numbers are dates, or anything else.
-
-
-class StampedPixels(PixelRecording):
-    """Uncompressed frames with time stamps.
-
-    Parameters
-    ----------
-    times_s : ndarray of float64, shape (T,), or None
-    *args, **options
-        As for `PixelRecording`.
-    """
-
-    def __init__(
-        self, *args: Any, times_s: NDArray[np.float64] | None = None, **options: Any
-    ) -> None:
-        super().__init__(*args, **options)
-        self._times_s = times_s
-
-    @property
-    def times_s(self) -> NDArray[np.float64] | None:
-        """Time stamps of the camera or of Solis."""
-        return self._times_s
-
-    def count_from(self, origin_s: float) -> None:
-        """Make a time the zero of the time stamps."""
-        if self._times_s is not None:
-            self._times_s = self._times_s - origin_s
 
 
 def open_sif(path: Path, options: Options) -> Recording:
@@ -68,11 +39,13 @@ def open_series(
     paths: Sequence[Path], where: Path | None, allow_truncated: bool, notes: tuple[str, ...] = ()
 ) -> Recording:
     """Open .sif files as one recording, in the order given."""
-    parts = [_open_one(path, allow_truncated) for path in paths]
-    if (times_s := parts[0].times_s) is not None:
-        origin_s = float(times_s[0])
-        for part in parts:
-            part.count_from(origin_s)
+    headers = [read_header(path) for path in paths]
+    stamps = headers[0].times_s
+    origin_s = 0.0 if stamps is None else float(stamps[0])  # of all parts
+    parts = [
+        _recording(path, header, origin_s, allow_truncated)
+        for path, header in zip(paths, headers, strict=True)
+    ]
     if len(parts) == 1:
         parts[0].notes = notes + parts[0].notes
         return parts[0]
@@ -122,8 +95,9 @@ def open_sif_folder(folder: Path, options: Options) -> Recording:
     return open_series(paths, folder, options.allow_truncated, tuple(notes))
 
 
-def _open_one(path: Path, allow_truncated: bool) -> StampedPixels:
-    header = read_header(path)
+def _recording(
+    path: Path, header: SifHeader, origin_s: float, allow_truncated: bool
+) -> PixelRecording:
     frames, (height, width) = header.frames, header.shape
     frame_bytes = height * width * _PIXEL.itemsize
     notes: tuple[str, ...] = ()
@@ -132,7 +106,7 @@ def _open_one(path: Path, allow_truncated: bool) -> StampedPixels:
         whole = room // frame_bytes
         notes = whole_frames(path, whole, frames, allow_truncated)
         frames = whole
-    return StampedPixels(
+    return PixelRecording(
         [Run(str(path), header.offset, frame_bytes, frames)],
         (frames, height, width),
         _PIXEL,
@@ -141,7 +115,7 @@ def _open_one(path: Path, allow_truncated: bool) -> StampedPixels:
         metadata={"format": "Andor SIF", **header.facts},
         frame_rate_hz=header.frame_rate_hz,
         start_s=header.start_s,
-        times_s=None if header.times_s is None else header.times_s[:frames],
+        times_s=None if header.times_s is None else header.times_s[:frames] - origin_s,
     )
 
 

@@ -17,9 +17,8 @@ from .. import _core
 from ..errors import ReadError, warn
 from .andor_header import SifHeader, read_header
 from .andor_packed import Mono12PackedFrames, packed_bytes
-from .andor_sif import StampedPixels
 from .folder import TIFF_SUFFIXES
-from .pixels import Run
+from .pixels import PixelRecording, Run
 from .reader import Options
 from .recording import Recording
 from .tiff_parsing import is_stream
@@ -96,7 +95,7 @@ def open_spool(folder: Path, options: Options) -> Recording:
     if layout.encoding == _PACKED:
         return Mono12PackedFrames(index.runs, shape, layout.stride, **facts)
     dtype = _PLAIN[layout.encoding]
-    return StampedPixels(index.runs, shape, dtype, row_bytes=layout.stride, **facts)
+    return PixelRecording(index.runs, shape, dtype, row_bytes=layout.stride, **facts)
 
 
 @dataclass(frozen=True)

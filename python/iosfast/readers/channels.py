@@ -40,8 +40,10 @@ class ChannelRecording(Recording):
             start_s=None if whole.start_s is None else whole.start_s + (later_s or 0.0),
             metadata={**whole.metadata, "channel": name, "channels": count},
             notes=whole.notes,
+            times_s=lambda: None if (times_s := whole.times_s) is None else times_s[frames],
         )
         self._whole = whole
+        self._name, self._number = name, number
         self._frames = frames
         self._count = count
         self._core_source: _core.FrameSource | None = None
@@ -79,10 +81,12 @@ class ChannelRecording(Recording):
         return max(1, self._whole.chunk_frames // self._count)
 
     @property
-    def times_s(self) -> NDArray[np.float64] | None:
-        """Time stamps of this channel's frames."""
-        times_s = self._whole.times_s
-        return None if times_s is None else times_s[self._frames]
+    def as_stored(self) -> Recording | None:
+        """Frames of this channel with rows and columns exchanged, if they are stored so."""
+        stored = self._whole.as_stored
+        if stored is None:
+            return None
+        return ChannelRecording(stored, self._name, self._number, self._count, self._frames)
 
     def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
         """Return the times of this channel's frames."""

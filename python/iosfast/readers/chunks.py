@@ -306,7 +306,6 @@ class ChunkedRecording(Recording):
     chunks : Chunks
     fill : number
         Value of the pixels in chunks that are not stored.
-    times_s : ndarray of float64, shape (T,), optional
     **options
         As for `Recording`.
     """
@@ -319,18 +318,12 @@ class ChunkedRecording(Recording):
         path: Path,
         *,
         fill: Any = 0,
-        times_s: NDArray[np.float64] | None = None,
         **options: Any,
     ) -> None:
         check_pixels(dtype, lambda text: ReadError(text, path))
         super().__init__(source=str(path), shape=grid.frame_shape, dtype=dtype, **options)
-        self._grid, self._fill, self._times_s = grid, fill, times_s
+        self._grid, self._fill = grid, fill
         self._chunks: Chunks | None = chunks
-
-    @property
-    def times_s(self) -> NDArray[np.float64] | None:
-        """Time of every frame, as the file tells it."""
-        return self._times_s
 
     @property
     def chunk_frames(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import weakref
 from array import array
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import ReadError
 from .clocks import page_times
 from .packed_page import PackedPage, PackedPattern, Pieces, are_somewhere, pieces_of
-from .recording import ClockName
+from .recording import ClockName, Recording
 from .shared_file import SharedFile
 from .tiff_parsing import (
     DirectoryFormat,
@@ -27,7 +26,6 @@ from .tiff_parsing import (
     quiet,
     unlike,
 )
-from .timed import TimedRecording, Times
 
 #: Kinds of directories that are told without parsing; programs write one or two.
 _PATTERNS = 64
@@ -164,15 +162,13 @@ class _Walk:
         )
 
 
-class DecodedTiff(TimedRecording):
+class DecodedTiff(Recording):
     """Frames that tifffile's codecs decode; several threads do so at the same time.
 
     Parameters
     ----------
     path : Path
     pages : PackedPages
-    times : callable, optional
-        Finds the time of every frame.
     shape, dtype, **options
         As for `Recording`.
     """
@@ -183,12 +179,9 @@ class DecodedTiff(TimedRecording):
         pages: PackedPages,
         shape: tuple[int, int, int],
         dtype: np.dtype[Any],
-        *,
-        times: Callable[[], Times] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(source=str(path), shape=shape, dtype=dtype, **options)
-        self._find_times = times
         self._path, self._pages = path, pages
         self._parsing = threading.Lock()
         self._file = SharedFile(path)

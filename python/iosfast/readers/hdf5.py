@@ -34,8 +34,8 @@ class Found:
 
     Attributes
     ----------
-    axes : tuple of int
-        Which axes of the data set are T, C, Y, X; -1 for C if there is none.
+    turned : bool
+        Its axes are (T, X, Y).
     times : h5py.Dataset or None
         Time stamps, in seconds.
     facts : dict
@@ -43,7 +43,7 @@ class Found:
     """
 
     dataset: h5py.Dataset
-    axes: tuple[int, int, int, int] = (0, -1, 1, 2)
+    turned: bool = False
     times: h5py.Dataset | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -268,7 +268,7 @@ def described(dataset: h5py.Dataset) -> Found:
         facts["metadata"]["format"] = "MATLAB 7.3"
         return Found(
             dataset,
-            (0, -1, 2, 1),
+            turned=True,
             facts=facts,
             notes=(
                 f"{dataset.file.filename}: a MATLAB array of size (Y, X, T) is read as (T, Y, X)",

@@ -8,6 +8,7 @@ import os
 import threading
 from array import array
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,32 +30,25 @@ from .hdf5_filters import Filter, decoder
 from .pixels import PixelRecording, Run, check_pixels
 from .recording import Recording
 from .truncation import whole_frames
+from .turned import TurnedRecording
 
 if TYPE_CHECKING:
     import h5py
 
     from .hdf5 import Found
 
-#: Bytes of a piece in which frames are read that lie one after another, but turned.
+#: Numbers of the axes T, C, Y, X; there are no channels.
+AXES = (0, -1, 1, 2)
+#: Bytes of a piece in which the HDF5 library reads frames.
 _PIECE_BYTES = 4 << 20
 _MISSING = "if the file was not written to its end, they are lost"
 
 
-class TimedPixels(PixelRecording):
-    """Uncompressed frames with the times that the file tells, float64 (T,) in seconds."""
-
-    def __init__(self, *args: Any, times_s: NDArray[np.float64] | None, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._times_s = times_s
-
-    @property
-    def times_s(self) -> NDArray[np.float64] | None:
-        """Time of every frame, as the file tells it."""
-        return self._times_s
-
-
 def open_dataset(path: Path, file: h5py.File, found: Found, allow_truncated: bool) -> Recording:
     """Return the frames of a data set; those that need the file open it again."""
+    if found.turned:
+        stored = replace(found, turned=False)
+        return TurnedRecording(open_dataset(path, file, stored, allow_truncated))
     dataset = found.dataset
     dtype = dataset.dtype
     if dataset.file.filename != file.filename:  # a link leads to another file
@@ -124,7 +118,7 @@ def _regular_rate(times: NDArray[np.float64]) -> float | None:
 def _contiguous(path: Path, found: Found, offset: int, allow_truncated: bool) -> Recording:
     dataset, dtype = found.dataset, found.dataset.dtype
     frames, rows, columns = dataset.shape
-    grid = Grid(dataset.shape, (1, rows, columns), found.axes)
+    grid = Grid(dataset.shape, (1, rows, columns), AXES)
     frame_bytes = rows * columns * dtype.itemsize
     _check_place(path, dataset, offset)
     whole = min(frames, max(0, os.path.getsize(path) - offset) // frame_bytes)
@@ -133,20 +127,8 @@ def _contiguous(path: Path, found: Found, offset: int, allow_truncated: bool) ->
         notes = whole_frames(path, whole, frames, allow_truncated)
         grid = grid.cut(whole)
     facts = _facts(path, found, whole, notes)
-    if found.axes == (0, -1, 1, 2):
-        run = Run(str(path), offset, frame_bytes, whole)
-        return TimedPixels([run], grid.frame_shape, dtype, path, **facts)
-    part = max(1, min(whole, _PIECE_BYTES // frame_bytes))
-    grid = Grid(grid.shape, (part, rows, columns), found.axes)
-    pixels = SharedFile(path)
-
-    def fetch(place: Place, frame: int) -> NDArray[Any]:
-        first = place[0] * part
-        count = min(part, whole - first)
-        raw = pixels.read(offset + first * frame_bytes, count * frame_bytes, frame)
-        return np.frombuffer(raw, dtype).reshape(count, rows, columns)
-
-    return ChunkedRecording(grid, dtype, Chunks(fetch, pixels.close), path, **facts)
+    run = Run(str(path), offset, frame_bytes, whole)
+    return PixelRecording([run], grid.frame_shape, dtype, path, **facts)
 
 
 def _check_place(path: Path, dataset: h5py.Dataset, offset: int) -> None:
@@ -163,7 +145,7 @@ def _chunked(
     path: Path, file: h5py.File, found: Found, create: h5py.h5p.PropDCID, allow_truncated: bool
 ) -> Recording:
     dataset, dtype = found.dataset, found.dataset.dtype
-    grid = Grid(dataset.shape, dataset.chunks, found.axes)
+    grid = Grid(dataset.shape, dataset.chunks, AXES)
     grid.check(path, dtype.itemsize)
     places, masks = _places(path, dataset, grid)
     filters = _filters(create)
@@ -174,11 +156,11 @@ def _chunked(
     grid, notes = places.settle(path, grid, cut, allow_truncated, _MISSING)
     facts = _facts(path, found, grid.frame_shape[0], notes)
     fill = dataset.fillvalue
-    if not filters and found.axes == (0, -1, 1, 2):
+    if not filters:
         plain = plain_runs(grid, dtype.itemsize, places, lambda _: str(path))
         if plain is not None:
             shape = grid.frame_shape
-            return TimedPixels(plain[0], shape, dtype, path, row_bytes=plain[1], **facts)
+            return PixelRecording(plain[0], shape, dtype, path, row_bytes=plain[1], **facts)
     decode = decoder(filters, nbytes)
     if decode is None:
         _refuse_cut(path, file)
@@ -303,7 +285,7 @@ def _by_library(path: Path, found: Found) -> Recording:
     if frame_bytes > _PIECE_BYTES * 64:
         raise ReadError(f"has frames of {frame_bytes:,} bytes", path)
     part = max(1, min(frames, _PIECE_BYTES // frame_bytes))
-    grid = Grid(dataset.shape, (part, *dataset.shape[1:]), found.axes)
+    grid = Grid(dataset.shape, (part, *dataset.shape[1:]), AXES)
     facts = _facts(path, found, frames, ())
     chunks = _library_chunks(path, dataset.name, grid)
     return ChunkedRecording(grid, dataset.dtype, chunks, path, **facts)

@@ -101,7 +101,7 @@ def _outside(group: h5py.Group) -> str:
 
 def _described(path: Path, file: h5py.File, group: h5py.Group) -> Found:
     data = group["data"]
-    axes, note = _axes(group, data)
+    turned, note = _axes(group, data)
     metadata: dict[str, Any] = {
         "format": "NWB",
         "dataset": group.name,
@@ -127,11 +127,11 @@ def _described(path: Path, file: h5py.File, group: h5py.Group) -> Found:
     elif times is None:
         facts["frame_rate_hz"] = _positive(metadata.get("imaging_plane", {}).get("imaging_rate"))
     facts["start_s"] = begin
-    return Found(data, axes, times, facts, (f"{path}: {note}",))
+    return Found(data, turned, times, facts, (f"{path}: {note}",))
 
 
-def _axes(group: h5py.Group, data: h5py.Dataset) -> tuple[tuple[int, int, int, int], str]:
-    """Return which axes are T, C, Y, X, and a note that says so.
+def _axes(group: h5py.Group, data: h5py.Dataset) -> tuple[bool, str]:
+    """Tell whether the axes are (T, X, Y), and return a note that says so.
 
     The schema has (time, x, y), and NeuroConv and MatNWB write that; many scripts store
     (time, y, x). Where a series tells its `dimension`, which is (x, y), that decides.
@@ -140,11 +140,11 @@ def _axes(group: h5py.Group, data: h5py.Dataset) -> tuple[tuple[int, int, int, i
     said = group.get("dimension")
     told = tuple(int(n) for n in said[:3]) if said is not None and said.shape == (2,) else None
     if told is not None and stored[0] != stored[1] and told == stored[::-1]:
-        return (0, -1, 1, 2), (
+        return False, (
             f"{group.name}/data has the axes (time, y, x), by the dimension (x, y) = {told} that "
             "its series tells"
         )
-    return (0, -1, 2, 1), (
+    return True, (
         f"{group.name}/data is turned from (time, x, y), as the NWB schema has it, to (T, Y, X); "
         f"if it was stored as (time, y, x), open it with dataset={group.name + '/data'!r}"
     )

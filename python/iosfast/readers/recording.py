@@ -6,7 +6,7 @@ import abc
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -19,6 +19,9 @@ from ..errors import ReadError
 if TYPE_CHECKING:
     from .._core import FrameSource
     from .pixels import Layout
+
+#: Of all frames, in seconds, float64 (T,); None if nothing tells them.
+Times = NDArray[np.float64] | None
 
 ClockName = Literal["mtime", "name", "datetime"]
 
@@ -54,6 +57,8 @@ class Recording(abc.ABC):
     channels : tuple of str
         Names of the channels (wavelengths) whose frames follow each other in turn, if the file
         tells of several; empty if it is one sequence of frames.
+    times_s : ndarray of float64, shape (T,), or callable, optional
+        Time stamps in seconds, or what finds them when they are first asked for.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Recording(abc.ABC):
         metadata: Mapping[str, Any] | None = None,
         notes: tuple[str, ...] = (),
         channels: tuple[str, ...] = (),
+        times_s: Times | Callable[[], Times] = None,
     ) -> None:
         self.source = source
         self.shape = shape
@@ -78,6 +84,7 @@ class Recording(abc.ABC):
         self.metadata: Mapping[str, Any] = MappingProxyType(dict(metadata or {}))
         self.notes = notes
         self.channels = channels
+        self._times_s = times_s
 
     @abc.abstractmethod
     def _read(self, start: int, stop: int) -> NDArray[Any]:
@@ -94,8 +101,15 @@ class Recording(abc.ABC):
         return None
 
     @property
-    def times_s(self) -> NDArray[np.float64] | None:
+    def times_s(self) -> Times:
         """Time of every frame as the recording itself has it, float64 (T,); None if it has none."""
+        if callable(self._times_s):
+            self._times_s = self._times_s()
+        return self._times_s
+
+    @property
+    def as_stored(self) -> Recording | None:
+        """The same frames with rows and columns exchanged, if they are stored so; else None."""
         return None
 
     @property

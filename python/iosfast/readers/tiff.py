@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from .micromanager import elapsed_s, page_facts, parts_of, pixel_size_mm
 from .ome import OmeImage, metadata_file, read_ome
 from .ome_set import ome_runs, set_files
 from .pixels import PixelRecording, Run
-from .recording import ClockName, Recording
+from .recording import ClockName, Recording, Times
 from .tiff_parsing import (
     check_frame,
     directory_of,
@@ -35,7 +35,6 @@ from .tiff_parsing import (
     opened,
 )
 from .tiff_runs import Found, find_runs
-from .timed import TimedRecording, Times
 from .truncation import whole_frames
 
 _UIC2 = 33629  # of MetaMorph, which has one value per plane, and one directory for all
@@ -97,9 +96,9 @@ def open_tiff(path: Path, allow_truncated: bool = False, *, own_pages: bool = Fa
         return None if stamped is None else elapsed_s(_first_frames(stamped, state.whole))
 
     if state.runs:
-        return TiffRecording(state.runs, shape, dtype, path, times=times, notes=notes, **facts)
+        return TiffRecording(state.runs, shape, dtype, path, times_s=times, notes=notes, **facts)
     assert packed is not None
-    return DecodedTiff(path, packed, shape, dtype, times=times, notes=notes, **facts)
+    return DecodedTiff(path, packed, shape, dtype, times_s=times, notes=notes, **facts)
 
 
 def _metadata_path(path: Path, tif: tifffile.TiffFile) -> Path | None:
@@ -224,20 +223,8 @@ def has_one_frame(path: Path, tif: tifffile.TiffFile) -> bool:
     return following == 0 and _said_frames(path, tif, None) == 1
 
 
-class TiffRecording(TimedRecording, PixelRecording):
-    """Uncompressed frames of one TIFF file, or of a set of files.
-
-    Parameters are those of `PixelRecording`, and
-
-    times : callable, optional
-        Finds the time of every frame.
-    """
-
-    def __init__(
-        self, *arguments: Any, times: Callable[[], Times] | None = None, **options: Any
-    ) -> None:
-        super().__init__(*arguments, **options)
-        self._find_times = times
+class TiffRecording(PixelRecording):
+    """Uncompressed frames of one TIFF file, or of a set of files."""
 
     def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
         """Return times by the DateTime tag of every page."""
