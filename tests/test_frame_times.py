@@ -36,7 +36,8 @@ def test_frames_that_are_missing_or_too_many(drop, double, interval_s, jitter, r
     due = np.sort(np.concatenate([np.delete(np.arange(1000), drop), double])).astype(int)
     missing = set(range(due[0], due[-1])) - set(due.tolist())
     again = len(due) - len(set(due.tolist()))
-    found = FrameTimes.of(stamps(due, interval_s, 0.0 if again else jitter, resolution, seed))
+    times_s = stamps(due, interval_s, 0.0 if again else jitter, resolution, seed)
+    found = FrameTimes.of(times_s, 1 / interval_s)
     apart = np.diff(due)
     if any(min(pair) == 0 and max(pair) > 1 for pair in itertools.pairwise(apart.tolist())):
         return  # a doubled frame beside a gap may as well be a late one

@@ -96,8 +96,9 @@ class IntervalStage:
             )
         self.undefined_scales += (self._maps + np.flatnonzero(undefined)).tolist()
         if images.dtype.kind == "f":
-            unknown = ~np.isfinite(change).all(axis=(1, 2))
-            self.incomplete_maps += int(unknown.sum())
+            inside = ... if self._mask is None else self._mask.view(np.bool_)
+            unknown = [not np.isfinite(image[inside]).all() for image in change]
+            self.incomplete_maps += sum(unknown)
         self._maps += len(images)
         if not by_baseline:
             self._smoothed[0] = later[-1]

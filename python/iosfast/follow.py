@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from .maps import Maps, Stacks
 from .planning import ASSUMED_FRAME_RATE_HZ, Job, Plan, Timed, channel_names
 from .progress import progress_for
 from .readers import Recording
+from .readers.pixels import Layout
 from .readers.recording import ClockName
 from .staging import STACKS, Staging
 from .storage import load
@@ -31,6 +33,7 @@ _PATIENCE = 4
 
 def follow_recording(
     reopen: Callable[..., Recording],
+    path: Path,
     job: Job,
     silence_s: float,
     progress: bool | Callable[[int, int], None],
@@ -43,6 +46,8 @@ def follow_recording(
     ----------
     reopen : callable
         Opens the recording, given `allow_truncated`.
+    path : Path
+        The recording.
     job : Job
     silence_s : float
         It is complete when it has not grown for so many seconds.
@@ -55,7 +60,7 @@ def follow_recording(
         shown = stack.enter_context(progress_for(progress, None, 0, "follow"))
         followed = _Followed(job, None if staging is None else staging.work)
         final: Recording | None = None
-        for recording, first, last in _growth(reopen, silence_s):
+        for recording, first, last in _growth(reopen, path, silence_s):
             final = recording
             for done in followed.take(recording, first, last):
                 shown(done)
@@ -73,7 +78,7 @@ def follow_recording(
 
 
 def _growth(
-    reopen: Callable[..., Recording], silence_s: float
+    reopen: Callable[..., Recording], path: Path, silence_s: float
 ) -> Iterator[tuple[Recording, int, int]]:
     """Yield the recording with a range of new frames, which is empty the last time.
 
@@ -82,37 +87,89 @@ def _growth(
     """
     done = seen = 0
     grown = time.monotonic()
+    before: Layout | None = None
+    looked, in_place, has_grown = _size_and_time(path), False, False
     while True:
         began = time.monotonic()
         problem: ReadError | None = None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", IosfastWarning)  # told at the end, if still true
-                recording = reopen(allow_truncated=True)
+                recording, count = _look(reopen)
         except ReadError as error:  # not there yet, or in the middle of being written
             problem = error
         else:
             with recording:
-                if len(recording) < seen:
+                now = _size_and_time(path)
+                if now is not None and looked is not None:
+                    has_grown = has_grown or now[0] > looked[0]
+                    # Headers of files that grow are changed in place, too.
+                    in_place = not has_grown and (in_place or now[1] != looked[1])
+                if count > seen or now != looked:
+                    grown = time.monotonic()
+                looked = now
+                _check_growth(recording, count, seen, done, before)
+                if in_place and done:
                     raise ReadError(
-                        f"has become shorter while it was followed: {len(recording):,} frames, "
-                        f"after {seen:,}",
+                        "is written in place (its size was fixed before), so that frames which "
+                        "were taken may have been empty; run again without follow, when it is "
+                        "complete",
                         recording.source,
                     )
-                if len(recording) > seen:
-                    grown = time.monotonic()
                 silent = time.monotonic() - grown >= silence_s
-                ready = len(recording) if silent else seen
+                chunk = recording.chunk_frames
+                whole_chunks = seen if chunk == 1 else max(0, seen - 1) // chunk * chunk
+                ready = len(recording) if silent else done if in_place else whole_chunks
                 if ready > done or silent:
-                    yield recording, done, ready
-                    done = ready
-                seen = len(recording)
+                    yield recording, done, max(done, ready)
+                    done = max(done, ready)
+                seen, before = count, recording.layout
                 if silent:
                     return
-        now = time.monotonic()
-        if problem is not None and now - grown >= silence_s:
+        now_s = time.monotonic()
+        if problem is not None and now_s - grown >= silence_s:
             raise problem
-        time.sleep(min(max(POLL_S, _PATIENCE * (now - began)), max(0.0, grown + silence_s - now)))
+        left_s = max(0.0, grown + silence_s - now_s)
+        time.sleep(min(max(POLL_S, _PATIENCE * (now_s - began)), left_s))
+
+
+def _look(reopen: Callable[..., Recording]) -> tuple[Recording, int]:
+    """Open the recording as it is now; also tell how many frames there are without a gap."""
+    try:
+        recording = reopen(allow_truncated=False)
+    except ReadError as error:
+        if error.frame is None:
+            raise
+        recording = reopen(allow_truncated=True)
+        return recording, min(len(recording), error.frame)
+    return recording, len(recording)
+
+
+def _size_and_time(path: Path) -> tuple[int, int] | None:
+    """Size and time of a file, which tell that it is written to; None for a folder."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return None if stat.S_ISDIR(about.st_mode) else (about.st_size, about.st_mtime_ns)
+
+
+def _check_growth(
+    recording: Recording, count: int, seen: int, done: int, before: Layout | None
+) -> None:
+    """Raise ReadError unless frames were only added behind those that were there."""
+    if count < seen:
+        raise ReadError(
+            f"has become shorter while it was followed: {count:,} frames, after {seen:,}",
+            recording.source,
+        )
+    layout = recording.layout
+    if before is not None and layout is not None and layout.first(done) != before.first(done):
+        raise ReadError(
+            "has got frames in front of those that were taken, or others in their place, while "
+            "it was followed; run again without follow, when it is complete",
+            recording.source,
+        )
 
 
 class _Followed:
@@ -123,6 +180,7 @@ class _Followed:
         self._folder = folder
         self._parts: dict[str, _Follower] = {}
         self._kind: tuple[Any, ...] = ()
+        self._by_time = False
 
     def take(self, recording: Recording, first: int, last: int) -> Iterator[int]:
         """Take frames [first, last), and yield the number of those that are done."""
@@ -131,7 +189,9 @@ class _Followed:
             self._begin(recording)
         if (*recording.shape[1:], recording.dtype) != self._kind:
             raise ReadError("has other frames than when it was begun to follow", recording.source)
-        times_s = self._times_s(recording)
+        times_s = self._times_s(recording) if self._by_time else None
+        if self._by_time and times_s is None:
+            raise ReadError("has lost its time stamps while it was followed", recording.source)
         for block in recording.blocks(start=first, stop=last, threads=job.threads):
             for number, part in enumerate(self._parts.values()):
                 mine = slice((number - first) % len(self._parts), None, len(self._parts))
@@ -145,8 +205,10 @@ class _Followed:
         job = self._job
         names = channel_names(recording, job.channels) or ("",)
         rate = job.frame_rate_hz or recording.frame_rate_hz
-        if rate is None and self._times_s(recording) is None:
+        self._by_time = self._times_s(recording) is not None
+        if rate is None and not self._by_time:
             rate = ASSUMED_FRAME_RATE_HZ
+            warn(f"no frame rate is told yet; {rate:g} Hz is assumed while following")
         self._kind = (*recording.shape[1:], recording.dtype)
         for number, name in enumerate(names):
             self._parts[name] = _Follower(
@@ -161,14 +223,25 @@ class _Followed:
     def _times_s(self, recording: Recording) -> NDArray[np.float64] | None:
         times = self._job.times
         if times is None:
-            return None if self._job.counts_frames else recording.times_s
+            own = None if self._job.counts_frames else recording.times_s
+            return None if own is None or own[-1] <= own[0] else own - own[0]
         if isinstance(times, str):
             return recording.clock_s(times) if times in get_args(ClockName) else None  # type: ignore[arg-type]
         raise TypeError("times of a recording that is followed cannot be given, only named")
 
     def finish(self, recording: Recording) -> dict[str, Maps]:
         """Return the maps of all channels, given the complete recording."""
-        plans = self._job.plans(Timed.of(recording, self._job))
+        job = self._job
+        if job.times is None and not self._by_time:  # time stamps that came later do not count
+            job = replace(job, times="frames")
+        timed = Timed.of(recording, job)
+        if len(self._parts) > 1 and not timed.counts_turns:
+            raise ReadError(
+                "frames are missing, so that channels which were told by counting are mixed; run "
+                "again without follow, now that it is complete",
+                recording.source,
+            )
+        plans = job.plans(timed)
         return {name: part.maps(plans[name]) for name, part in self._parts.items()}
 
 

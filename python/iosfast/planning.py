@@ -31,6 +31,8 @@ ASSUMED_FRAME_RATE_HZ = 60.0
 #: Frame rates that differ more than this from that of the time stamps are warned of.
 RATE_TOLERANCE = 0.05
 
+_NOT_IN_NAMES = set('/\\:*?"<>|')
+
 _OWN, _GIVEN = "time stamps", "given times"
 
 
@@ -77,16 +79,23 @@ class Timed:
         recording, times_s, timed_by = _times_of(recording, job.times)
         if times_s is None or timed_by not in (_OWN, _GIVEN):
             return cls(recording, times_s, timed_by)
-        found = FrameTimes.of(times_s)
         stamps = timed_by
+        if timed_by == _OWN:
+            if times_s.size > 1 and times_s[-1] <= times_s[0]:
+                note = "its time stamps do not increase and are left out; frames are counted"
+                warn(note)
+                return cls(recording, None, "frames", None, (note,))
+            times_s = times_s - times_s[0]  # bins begin with the first frame
+        rate = job.frame_rate_hz if job.frame_rate_hz is not None else recording.frame_rate_hz
+        found = FrameTimes.of(times_s, rate)
         if job.counts_frames:
             times_s, timed_by = None, "frames"
         if found is None:
-            return cls(recording, times_s, timed_by)
+            note = f"their {stamps} are too few, coarse or irregular to tell of missing frames"
+            return cls(recording, times_s, timed_by, None, (note,))
         notes = []
         if report := found.report():
             notes.append(f"by their {stamps}, {report}")
-        rate = job.frame_rate_hz if job.frame_rate_hz is not None else recording.frame_rate_hz
         if rate is not None and abs(rate * found.interval_s - 1) > RATE_TOLERANCE:
             notes.append(
                 f"frames are {found.interval_s:g} s apart by their {stamps}, which is "
@@ -96,28 +105,53 @@ class Timed:
             warn(note)
         return cls(recording, times_s, timed_by, found, tuple(notes))
 
+    @property
+    def interval_s(self) -> float:
+        """From frame to frame, if time stamps tell."""
+        assert self.frame_times is not None
+        return self.frame_times.interval_s
+
+    @property
+    def counts_turns(self) -> bool:
+        """Whether channels are told by counting frames.
+
+        They are if the file itself tells its channels, and if no frame is known to be missing.
+        """
+        found = self.frame_times
+        return bool(self.recording.channels or found is None or (np.diff(found.slots) == 1).all())
+
     def channels(self, names: tuple[str, ...]) -> dict[str, Timed]:
         """Split it into channels, whose frames follow each other in turn."""
-        found = self.frame_times
-        slots = None if found is None else found.slots
-        notes = self.notes
-        if slots is not None and (np.diff(slots) != 1).any():
+        count = len(names)
+        if len(self.recording) < count:
+            raise ValueError(
+                f"{self.recording.source}: {len(self.recording)} frames are too few for "
+                f"{count} channels"
+            )
+        slots, notes = None, self.notes
+        if not self.counts_turns:
+            assert self.frame_times is not None
+            if not self.frame_times.tells_turns:
+                raise ValueError(
+                    f"{self.recording.source}: so many frames are missing, or there is such a "
+                    "pause, that their times do not tell which channel a frame is of "
+                    f"({self.frame_times.report()}); times='frames' takes them in turns in spite "
+                    "of that"
+                )
+            slots = self.frame_times.slots
             note = "channels are told by time stamps, since frames are missing or doubled"
             notes = (*notes, note)
-        elif rest := len(self.recording) % len(names):
-            notes = (*notes, f"the last turn has only {rest} of {len(names)} channels")
+        elif rest := len(self.recording) % count:
+            notes = (*notes, f"the last turn has only {rest} of {count} channels")
         parts = {}
         for name, (part, frames) in split_channels(self.recording, names, slots).items():
-            if not len(part):
-                raise ValueError(
-                    f"{self.recording.source}: {len(self.recording)} frames are too few for "
-                    f"{len(names)} channels"
-                )
             times_s = None if self.times_s is None else self.times_s[frames]
             own = None
-            if found is not None:
-                turns = found.slots[frames] // len(names)
-                own = FrameTimes(found.interval_s * len(names), turns - turns[0])
+            if slots is not None:
+                turns = slots[frames] // count
+                own = FrameTimes(self.interval_s * count, turns - turns[0])
+            elif times_s is not None:
+                own = FrameTimes.of(times_s, part.frame_rate_hz)
             parts[name] = Timed(part, times_s, self.timed_by, own, notes)
         return parts
 
@@ -293,11 +327,16 @@ def checked_channels(channels: Any) -> tuple[str, ...] | Literal["file"]:
     else:
         names = tuple(map(str, range(arguments.integer("channels", channels, 1, 1000))))
     for name in names:
-        if not name.strip() or name.startswith(".") or set(name) & set('/\\:*?"<>|'):
+        if not name.strip() or name.startswith(".") or set(name) & _NOT_IN_NAMES:
             raise ValueError(f"channels: {name!r} is no name that a folder can have")
     if len({name.casefold() for name in names}) < len(names):
         raise ValueError(f"channels must have different names, not {', '.join(names)}")
     return names
+
+
+def _file_name(name: str) -> str:
+    """Return a name that a folder can have."""
+    return "".join("_" if c in _NOT_IN_NAMES else c for c in name).lstrip(".")
 
 
 def channel_names(
@@ -321,7 +360,7 @@ def channel_names(
     if channels == "file":
         if not told:
             raise ValueError(f"{recording.source}: tells of no channels; give their names")
-        return cast(tuple[str, ...], checked_channels(told))
+        return cast(tuple[str, ...], checked_channels([_file_name(name) for name in told]))
     if told and len(told) != len(channels):
         raise ValueError(
             f"{recording.source}: holds {len(told)} channels ({', '.join(told)}), not "

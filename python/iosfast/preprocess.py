@@ -187,7 +187,7 @@ def preprocess(
         silence_s = arguments.number("silence_s", silence_s, 0, above=True)
         if not isinstance(source, str | PathLike):
             raise TypeError("follow=True is for a path, which is opened again and again")
-        return follow_recording(reopen, job, silence_s, progress)
+        return follow_recording(reopen, Path(source), job, silence_s, progress)
     with ExitStack() as stack:
         recording = reopen(allow_truncated=allow_truncated)
         if recording is not source:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-import threading
-import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -241,41 +238,6 @@ def plain_runs(
         else:
             runs.append(Run(path, at, stride, count))
     return runs, padded
-
-
-class SharedFile:
-    """Positioned reads from one file, from several threads at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (open as long as this is)
-        self._lock = threading.Lock()
-        weakref.finalize(self, self._file.close)
-
-    def read(self, offset: int, nbytes: int, frame: int) -> bytes:
-        """Read exactly so many bytes, or raise ReadError."""
-        pieces: list[bytes] = []
-        while nbytes:
-            try:
-                piece = self._some(offset, min(nbytes, 1 << 30))
-            except OSError as error:
-                raise ReadError(f"cannot be read: {error.strerror}", self._path, frame) from error
-            if not piece:
-                raise ReadError("ends before this frame does", self._path, frame)
-            pieces.append(piece)
-            offset, nbytes = offset + len(piece), nbytes - len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _some(self, offset: int, nbytes: int) -> bytes:
-        if hasattr(os, "pread"):
-            return os.pread(self._file.fileno(), nbytes, offset)
-        with self._lock:
-            self._file.seek(offset)
-            return self._file.read(nbytes) or b""
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 @dataclass

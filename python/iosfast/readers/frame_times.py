@@ -8,10 +8,15 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+#: Intervals of the longest gap across which frames are told apart by their times.
+_LONGEST_GAP = 12
 #: Fewer steps than this tell no interval.
 _FEWEST_STEPS = 4
-#: Share of steps that must be about one interval, for time stamps to be those of a steady camera.
-_STEADY = 0.75
+#: Share of steps that may be other than about one interval, for a camera of unknown frame rate:
+#: coarse time stamps look as if frames were missing all the time. So many may be in any case.
+_ODD, _FEW_ODD = 0.02, 8
+#: The same if the frame rate is known, and how near to it that of the time stamps must be.
+_ODD_AT_RATE, _RATE_TOLERANCE = 0.25, 0.02
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,14 @@ class FrameTimes:
     slots: NDArray[np.int64]
 
     @classmethod
-    def of(cls, times_s: NDArray[np.float64]) -> Self | None:
+    def of(cls, times_s: NDArray[np.float64], frame_rate_hz: float | None = None) -> Self | None:
         """Examine times that never decrease, float64 (T,), in seconds.
+
+        Parameters
+        ----------
+        times_s : ndarray of float64, shape (T,)
+        frame_rate_hz : float, optional
+            If it is known.
 
         Returns
         -------
@@ -44,9 +55,15 @@ class FrameTimes:
         if forward.size < _FEWEST_STEPS:
             return None
         usual = steps_s[np.abs(steps_s - np.median(forward)) < 0.5 * np.median(forward)]
-        if usual.size < _STEADY * steps_s.size:
+        if not usual.size:
             return None
         interval_s = float(usual.mean())  # the median of coarse time stamps is a coarse one
+        agrees = frame_rate_hz is not None and (
+            abs(interval_s * frame_rate_hz - 1) < _RATE_TOLERANCE
+        )
+        most = _ODD_AT_RATE * steps_s.size if agrees else max(_FEW_ODD, _ODD * steps_s.size)
+        if steps_s.size - usual.size > min(most, _ODD_AT_RATE * steps_s.size):
+            return None
         steps = np.ones(steps_s.size, np.int64)
         odd = np.flatnonzero(np.abs(steps_s / interval_s - 1) >= 0.5)
         # A late frame and an early one behind it are jitter: odd steps in a row count together.
@@ -54,6 +71,18 @@ class FrameTimes:
             if group.size:
                 steps[group] = _steps(steps_s[group] / interval_s)
         return cls(interval_s, np.concatenate([[0], np.cumsum(steps)]))
+
+    @property
+    def tells_turns(self) -> bool:
+        """Whether each frame's turn is sure: hardly any step is odd, and no gap is a long one.
+
+        After a pause, a camera may begin with any channel.
+        """
+        steps = np.diff(self.slots)
+        return bool(
+            np.count_nonzero(steps != 1) <= max(_FEW_ODD, 0.01 * steps.size)
+            and steps.max(initial=1) <= _LONGEST_GAP
+        )
 
     @property
     def dropped(self) -> int:

@@ -22,13 +22,13 @@ from .chunks import (
     Grid,
     Place,
     Places,
-    SharedFile,
     plain_runs,
     too_sparse,
 )
 from .hdf5_filters import Filter, decoder
 from .pixels import PixelRecording, Run, check_pixels
 from .recording import Recording
+from .shared_file import SharedFile
 from .truncation import whole_frames
 from .turned import TurnedRecording
 
@@ -160,7 +160,15 @@ def _chunked(
         plain = plain_runs(grid, dtype.itemsize, places, lambda _: str(path))
         if plain is not None:
             shape = grid.frame_shape
-            return PixelRecording(plain[0], shape, dtype, path, row_bytes=plain[1], **facts)
+            return PixelRecording(
+                plain[0],
+                shape,
+                dtype,
+                path,
+                row_bytes=plain[1],
+                chunk_frames=grid.parts[0],
+                **facts,
+            )
     decode = decoder(filters, nbytes)
     if decode is None:
         _refuse_cut(path, file)
@@ -223,7 +231,7 @@ def _own_chunks(
         offset = int(places.offsets[place])
         if offset < 0:
             return None
-        raw = file.read(offset, int(places.nbytes[place]), frame)
+        raw = file.read_whole(offset, int(places.nbytes[place]), frame)
         try:
             pixels = decode(raw, masks.get(place, 0))
         except Exception as error:  # decoders fail in any way on damaged bytes

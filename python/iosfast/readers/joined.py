@@ -32,6 +32,13 @@ class JoinedRecording(Recording):
                     part.source,
                     frame,
                 )
+            if part.channels != first.channels or len(part) % max(1, len(first.channels)):
+                raise ReadError(
+                    f"holds {len(part):,} frames of the channels {_told(part)}, which cannot "
+                    f"follow those of {first.source} ({_told(first)})",
+                    part.source,
+                    frame,
+                )
             frame += len(part)
         source = str(where) if where is not None else f"{first.source} and {len(parts) - 1} more"
         super().__init__(
@@ -42,6 +49,7 @@ class JoinedRecording(Recording):
             pixel_size_mm=_common(parts, "pixel_size_mm"),
             start_s=first.start_s,
             metadata={**first.metadata, "files": len(parts)},
+            channels=first.channels,
             notes=notes + tuple(note for part in parts for note in part.notes),
         )
         self._parts = tuple(parts)
@@ -88,6 +96,11 @@ class JoinedRecording(Recording):
         joints = self._firsts[1:-1]
         return joined if bool((joined[joints] > joined[joints - 1]).all()) else None
 
+    @property
+    def chunk_frames(self) -> int:
+        """Frames that are stored together in one of the parts."""
+        return max(part.chunk_frames for part in self._parts)
+
     def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
         """Return the times of all parts, in their order."""
         return np.concatenate([part.clock_s(clock) for part in self._parts])
@@ -97,6 +110,10 @@ class JoinedRecording(Recording):
         self._core_source = None
         for part in self._parts:
             part.close()
+
+
+def _told(recording: Recording) -> str:
+    return ", ".join(recording.channels) or "none"
 
 
 def _common(parts: Sequence[Recording], name: str) -> float | None:

@@ -73,6 +73,16 @@ class Layout(NamedTuple):
         segments = np.array(rows, np.int64).reshape(-1, 4)
         return _core.FrameSource(paths, segments, shape, self.dtype, self.row_bytes)
 
+    def first(self, frames: int) -> list[Run]:
+        """Return where the first frames lie, so many."""
+        runs: list[Run] = []
+        for run in self.runs:
+            if frames <= 0:
+                break
+            runs.append(run._replace(frames=min(run.frames, frames)))
+            frames -= run.frames
+        return runs
+
     def selected(self, frames: NDArray[np.int64], step: int) -> Layout:
         """Return the layout of some frames, in increasing order, mostly `step` apart."""
         place = np.array([run[1:] for run in self.runs], np.int64)
@@ -106,6 +116,8 @@ class PixelRecording(Recording):
         With the byte order of the file.
     row_bytes : int
         Distance of rows in the file, if they are padded, else 0.
+    chunk_frames : int
+        Frames that are written together.
     **options
         As for `Recording`.
     """
@@ -118,10 +130,12 @@ class PixelRecording(Recording):
         source: str | PathLike[str],
         *,
         row_bytes: int = 0,
+        chunk_frames: int = 1,
         **options: Any,
     ) -> None:
         check_pixels(dtype, lambda text: ReadError(text, source))
         super().__init__(source=fspath(source), shape=shape, dtype=dtype, **options)
+        self._chunk_frames = chunk_frames
         self._layout = Layout(tuple(runs), dtype, row_bytes)
         self._core_source: _core.FrameSource | None = self._layout.source(shape[1:])
         assert self._core_source.frames == shape[0]
@@ -139,6 +153,11 @@ class PixelRecording(Recording):
     def close(self) -> None:
         """Release the files."""
         self._core_source = None
+
+    @property
+    def chunk_frames(self) -> int:
+        """Frames that are written together."""
+        return self._chunk_frames
 
     @property
     def layout(self) -> Layout:

@@ -122,6 +122,7 @@ def plain_frames(
                 f"its {size:,} bytes of pixels are no whole number of frames of {what}{left}); "
                 f"check {told_by}, or give allow_truncated=True if the file is cut",
                 path,
+                whole,
             )
         promised = -(-(whole + (rest > 0)) // group) * group
         whole = whole // group * group

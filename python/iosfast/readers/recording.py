@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import itertools
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -81,7 +82,7 @@ class Recording(abc.ABC):
         self.frame_rate_hz = frame_rate_hz
         self.pixel_size_mm = pixel_size_mm
         self.start_s = start_s
-        self.metadata: Mapping[str, Any] = MappingProxyType(dict(metadata or {}))
+        self.metadata: Mapping[str, Any] = MappingProxyType(_plain(dict(metadata or {})))
         self.notes = notes
         self.channels = channels
         self._times_s = times_s
@@ -150,7 +151,19 @@ class Recording(abc.ABC):
             raise IndexError(
                 f"frames [{start}, {stop}) asked of {self.source}, which has {len(self)}"
             )
-        return self._read(start, stop)
+        return self._checked_read(start, stop)
+
+    def _checked_read(self, start: int, stop: int) -> NDArray[Any]:
+        """Read frames, and make sure that a reader gives what it promised."""
+        frames = self._read(start, stop)
+        if frames.shape != (stop - start, *self.shape[1:]) or frames.dtype != self.dtype:
+            raise ReadError(
+                f"its reader gave {frames.shape} {frames.dtype} for frames [{start}, {stop}) of "
+                f"{self.shape[1]} x {self.shape[2]} {self.dtype}",
+                self.source,
+                start,
+            )
+        return frames
 
     def blocks(
         self,
@@ -201,7 +214,7 @@ class Recording(abc.ABC):
         largest = max((b - a for a, b in ranges), default=1) * self.nbytes // max(1, len(self))
         threads = min(threads, len(ranges), AHEAD_BYTES // max(1, largest) - 1)
         if threads <= 1:
-            return (self._read(*part) for part in ranges)
+            return (self._checked_read(*part) for part in ranges)
         return self._blocks_ahead(ranges, threads)
 
     def _block_frames(self, threads: int) -> int:
@@ -216,7 +229,7 @@ class Recording(abc.ABC):
         with ThreadPoolExecutor(threads, "iosfast-reader") as pool:
             try:
                 for part in ranges:
-                    reading.append(pool.submit(self._read, *part))
+                    reading.append(pool.submit(self._checked_read, *part))
                     if len(reading) > threads:
                         yield reading.popleft().result()
                 while reading:
@@ -265,3 +278,12 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _plain(value: Any) -> Any:
+    """Return metadata as JSON can hold them, which knows neither NaN nor infinity."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +28,7 @@ class SharedFile:
             self._file: BinaryIO | None = open(path, "rb", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise ReadError(f"cannot be read: {error.strerror or error}", path, frame) from error
+        weakref.finalize(self, self._file.close)
 
     @property
     def stat(self) -> os.stat_result:
@@ -42,12 +44,19 @@ class SharedFile:
         """Return `length` bytes from `offset` on, fewer only where the file ends."""
         parts: list[bytes] = []
         while length > 0:
-            part = self._read_some(offset, length)
+            part = self._read_some(offset, min(length, 1 << 30))
             if not part:
                 break
             parts.append(part)
             offset, length = offset + len(part), length - len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_whole(self, offset: int, length: int, frame: int) -> bytes:
+        """Return exactly `length` bytes, or raise ReadError for the frame that needs them."""
+        found = self.read(offset, length)
+        if len(found) < length:
+            raise ReadError("ends before this frame does", self._path, frame)
+        return found
 
     def _read_some(self, offset: int, length: int) -> bytes:
         file = self._open()

@@ -87,7 +87,12 @@ def open_tiff(path: Path, allow_truncated: bool = False, *, own_pages: bool = Fa
             f"{state.whole:,}; these are used",
         )
         warn(notes[0])
-    state.keep(path, state.whole // (group := max(1, len(facts["channels"]))) * group)
+    if lacking := state.whole % max(1, len(facts["channels"])):
+        note = f"{path}: frames of an incomplete last time point are left out: {lacking}"
+        if not notes:
+            warn(note)
+        notes = (*notes, note)
+    state.keep(path, state.whole - lacking)
     shape = (state.whole, *frame_shape(first))
 
     def times() -> Times:

@@ -274,7 +274,16 @@ def _recording(path: Path, found: _Found, allow_truncated: bool) -> Recording:
         plain = plain_runs(grid, dtype.itemsize, places, name)
         if plain is not None:
             shape = grid.frame_shape
-            return PixelRecording(plain[0], shape, dtype, path, row_bytes=plain[1], **facts)
+            together = grid.parts[0] * grid.channels
+            return PixelRecording(
+                plain[0],
+                shape,
+                dtype,
+                path,
+                row_bytes=plain[1],
+                chunk_frames=together,
+                **facts,
+            )
     fill = metadata.fill_value if metadata.fill_value is not None else 0
     if storage is None or storage.decoders is None:
         chunks = _chunks_of_zarr(folder, array, grid)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ReadError
-from .chunks import Chunks, Grid, Place, Places, SharedFile, too_sparse
+from .chunks import Chunks, Grid, Place, Places, too_sparse
+from .shared_file import SharedFile
 
 #: In the index of a shard: an inner chunk that is not stored.
 _ABSENT = np.uint64(2**64 - 1)
@@ -303,7 +304,7 @@ def _index(
         return None
     file = SharedFile(path)
     try:
-        raw = file.read(0 if storage.index_first else size - nbytes, nbytes, frame)
+        raw = file.read_whole(0 if storage.index_first else size - nbytes, nbytes, frame)
     finally:
         file.close()
     try:
@@ -325,12 +326,9 @@ def own_chunks(
         if offset < 0:
             return None
         path = Path(file_of(grid.key(place)))
+        file = SharedFile(path, frame)
         try:
-            file = SharedFile(path)
-        except OSError as error:
-            raise ReadError(f"cannot be read: {error.strerror}", path, frame) from error
-        try:
-            pixels: Any = file.read(offset, int(places.nbytes[place]), frame)
+            pixels: Any = file.read_whole(offset, int(places.nbytes[place]), frame)
         finally:
             file.close()
         try:

@@ -119,8 +119,8 @@ class Simulation(Recording):
         dropped = min(round(noise.dropped_fraction * exposed), exposed - 1)
         kept[1 + self._random(_DROPPED).permutation(exposed - 1)[:dropped]] = False
         self._numbers = np.flatnonzero(kept)
-        self._times_s: _Doubles = self._numbers / frame_rate_hz
-        self._times_s.flags.writeable = False
+        self._frame_times_s: _Doubles = self._numbers / frame_rate_hz
+        self._frame_times_s.flags.writeable = False
         note = f"{dropped} of {exposed} frames were dropped; times_s has the time of each frame"
         super().__init__(
             source=f"simulation (seed {self._seed})",
@@ -140,7 +140,7 @@ class Simulation(Recording):
     @property
     def times_s(self) -> _Doubles:
         """Seconds since the first frame, float64 (T,), read-only; gaps where frames dropped."""
-        return self._times_s
+        return self._frame_times_s
 
     def _random(self, *stream: int) -> np.random.Generator:
         sequence = np.random.SeedSequence(self._seed, spawn_key=stream)
