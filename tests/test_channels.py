@@ -202,3 +202,76 @@ def test_progress_counts_the_frames_of_all_channels():
     )
     assert calls[-1] == (240, 240)
     assert calls == sorted(calls)
+
+
+def wfield(path, frames):
+    frames.tofile(path)
+    return path
+
+
+def test_joined_files_keep_their_channels(tmp_path):
+    frames = np.tile(np.array([100, 1000], np.uint16), 60)[:, None, None] + np.zeros((120, 9, 14))
+    frames = frames.astype(np.uint16)
+    paths = [
+        wfield(tmp_path / f"{name}_2_9_14_uint16.dat", frames[part])
+        for name, part in [("a", slice(0, 40)), ("b", slice(40, None))]
+    ]
+    assert open_recording(paths).channels == ("0", "1")
+    with pytest.raises(ValueError, match="2 channels in turn"):
+        preprocess(paths, recipe=RECIPE, frame_rate_hz=20.0)
+    maps = preprocess(paths, recipe=RECIPE, frame_rate_hz=20.0, channels="file")
+    assert [set(m.binned.ravel().tolist()) for m in maps.values()] == [{100}, {1000}]
+    other = wfield(tmp_path / "c_1_9_14_uint16.dat", frames)
+    with pytest.raises(ReadError, match=r"channels none, which cannot follow those of .*\(0, 1\)"):
+        open_recording([*paths, other])
+
+
+def stamped(frames, times_s, channels=()):
+    recording = Chunks(frames, 1, times_s=np.asarray(times_s), channels=channels)
+    recording.frame_rate_hz = None
+    return recording
+
+
+def test_a_file_that_tells_its_channels_takes_them_in_turn_whatever_the_times():
+    late = np.arange(240.0)
+    late[100:] += 1
+    frames = np.zeros_like(FRAMES) + np.uint16(100)
+    frames[1::2] = 1000
+    told = stamped(frames, late / RATE_HZ, ("violet", "blue"))
+    with pytest.warns(IosfastWarning, match="1 frame is missing"):
+        maps = preprocess(told, recipe=RECIPE, channels="file")
+    assert [set(part.binned.ravel().tolist()) for part in maps.values()] == [{100}, {1000}]
+
+
+@pytest.mark.parametrize("kind", ["pause", "often"])
+def test_times_that_do_not_tell_the_channels(kind):
+    due = np.arange(240)
+    if kind == "pause":
+        due[120:] += 101
+    else:
+        due += np.cumsum(due % 20 == 19)
+    given = {"recipe": RECIPE, "channels": 2, "frame_rate_hz": RATE_HZ}
+    with (
+        pytest.warns(IosfastWarning, match="missing"),
+        pytest.raises(ValueError, match=r"do not tell which channel .* times='frames'"),
+    ):
+        preprocess(stamped(FRAMES, due / RATE_HZ), **given)
+    maps = preprocess(stamped(FRAMES, due / RATE_HZ), times="frames", **given)
+    assert_same(maps["0"], preprocess(FRAMES, **given)["0"])
+
+
+def test_coarse_time_stamps_are_no_missing_frames():
+    ticks = np.floor(np.arange(6000) / 60 * 64) / 64  # a timer of 15.6 ms
+    frames = np.broadcast_to(FRAMES[:2], (3000, 2, 9, 14)).reshape(6000, 9, 14)
+    for rate in (None, 60.0):
+        maps = preprocess(stamped(frames, ticks), recipe=RECIPE, channels=2, frame_rate_hz=rate)
+        assert maps["0"].info.dropped_frames is None
+        np.testing.assert_array_equal(maps["1"].binned[7], FRAMES[1])
+        assert any("too few, coarse or irregular" in note for note in maps["0"].notes)
+
+
+@pytest.mark.parametrize("source", ["array", "file"])
+def test_fewer_frames_than_channels(tmp_path, source):
+    frames = stack(tmp_path / "a.tif", FRAMES[:1]) if source == "file" else FRAMES[:1]
+    with pytest.raises(ValueError, match="1 frames are too few for 2 channels"):
+        preprocess(frames, channels=2, frame_rate_hz=1.0)

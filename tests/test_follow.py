@@ -189,3 +189,58 @@ def test_what_cannot_be_followed(tmp_path):
             recipe=RECIPE.replaced(bin_seconds=0.5),
         )
     assert (maps.frame_rate_hz, len(maps)) == (60, 1)
+
+
+def test_a_file_of_a_folder_that_is_complete_only_later(tmp_path):
+    folder = tmp_path / "a"
+    write_folder(folder, FRAMES[:60], lambda: None)
+    late = folder / "f30.tif"
+    whole = late.read_bytes()
+    late.write_bytes(whole[:200])
+    seen = []
+
+    def progress(done, _):
+        seen.append(done)
+        late.write_bytes(whole)
+
+    maps = preprocess(folder, follow=True, silence_s=1.0, progress=progress, **OPTIONS)
+    assert seen[0] <= 30
+    assert_same(maps, preprocess(folder, **OPTIONS))
+
+
+def test_a_file_that_appears_in_front_of_others(tmp_path):
+    folder = tmp_path / "a"
+    write_folder(folder, FRAMES[:60], lambda: None)
+    late = folder / "f30.tif"
+    kept = late.read_bytes()
+    late.unlink()
+
+    def progress(done, _):
+        late.write_bytes(kept)
+
+    with pytest.raises(ReadError, match="frames in front of those that were taken"):
+        preprocess(folder, follow=True, silence_s=1.0, progress=progress, **OPTIONS)
+
+
+def test_a_file_that_is_written_in_place(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.zeros_like(FRAMES))
+
+    def progress(done, _):
+        np.lib.format.open_memmap(path, "r+")[:] = FRAMES
+        os.utime(path, (1e9, 1e9))  # whatever the clock of the file system
+
+    with pytest.raises(ReadError, match="is written in place"):
+        preprocess(path, follow=True, silence_s=1.0, progress=progress, **OPTIONS)
+
+
+def test_channels_that_were_counted_across_missing_frames(tmp_path, monkeypatch):
+    path = tmp_path / "a.raw"
+    path.write_bytes(FRAMES.tobytes())
+    times_s = np.delete(np.arange(131), 33) / 20
+    monkeypatch.setattr("iosfast.readers.pixels.PixelRecording.times_s", times_s)
+    with (
+        pytest.warns(IosfastWarning, match="1 frame is missing"),
+        pytest.raises(ReadError, match="channels which were told by counting are mixed"),
+    ):
+        preprocess(path, follow=True, silence_s=0.2, shape=(9, 14), channels=2, recipe=RECIPE)

@@ -161,3 +161,16 @@ def test_time_stamps_that_are_damaged(frame, time_s):
         preprocess(Stamped(frames, times_s), recipe=RECIPE)
     maps = preprocess(Stamped(frames, times_s), recipe=RECIPE, times="frames", frame_rate_hz=20.0)
     assert len(maps) == 4
+
+
+def test_bins_begin_with_the_first_time_stamp():
+    frames = reference.sample((200, 7, 8), np.uint16, seed=4)
+    maps = preprocess(Stamped(frames, 0.99 + np.arange(200) / 20), recipe=RECIPE)
+    assert maps.bin_frames.tolist() == [20] * 10
+
+
+def test_time_stamps_that_stand_still_are_left_out():
+    frames = reference.sample((200, 7, 8), np.uint16, seed=4)
+    with pytest.warns(IosfastWarning, match="time stamps do not increase and are left out"):
+        maps = preprocess(Stamped(frames, np.zeros(200)), recipe=RECIPE, frame_rate_hz=20.0)
+    assert maps.bin_frames.tolist() == [20] * 10

@@ -611,3 +611,17 @@ def test_names_that_are_no_text(tmp_path):
     os.truncate(folder + b"/\xfc5.tif", 100)
     with pytest.raises(ReadError, match="frame 5: the file is cut"):
         open_recording(os.fsdecode(folder))
+
+
+@pytest.mark.parametrize("wrong", ["short", "wide", "another dtype"])
+def test_a_reader_that_does_not_keep_its_promise(wrong):
+    class Wrong(Chunks):
+        def _read(self, start, stop):
+            frames = super()._read(start, stop)
+            kinds = {"short": frames[:-1], "wide": frames.repeat(2, 2)}
+            return kinds.get(wrong, frames.astype(np.uint8))
+
+    with pytest.raises(ReadError, match=r"its reader gave .* for frames \[3, 7\)"):
+        Wrong(FRAMES).read(3, 7)
+    with pytest.raises(ReadError, match="its reader gave"):
+        list(Wrong(FRAMES).blocks(threads=2))
