@@ -244,3 +244,67 @@ def test_channels_that_were_counted_across_missing_frames(tmp_path, monkeypatch)
         pytest.raises(ReadError, match="channels which were told by counting are mixed"),
     ):
         preprocess(path, follow=True, silence_s=0.2, shape=(9, 14), channels=2, recipe=RECIPE)
+
+
+def stamp(monkeypatch, times_of):
+    """Give raw files time stamps, by their number of frames."""
+    monkeypatch.setattr(
+        "iosfast.readers.pixels.PixelRecording.times_s", property(lambda r: times_of(len(r)))
+    )
+
+
+def test_time_stamps_of_a_recording_that_begins_with_one_frame(tmp_path, monkeypatch):
+    stamp(monkeypatch, lambda frames: 0.7 + np.arange(frames) / 20)
+    path, begun = tmp_path / "a.raw", threading.Event()
+    path.write_bytes(FRAMES[:1].tobytes())
+
+    def write_later():
+        begun.wait()
+        with path.open("ab") as file:
+            file.write(FRAMES[1:].tobytes())
+
+    writer = threading.Thread(target=write_later)
+    writer.start()
+    given = {"shape": (9, 14), "recipe": RECIPE}
+    maps = preprocess(path, follow=True, silence_s=1.5, progress=lambda *_: begun.set(), **given)
+    writer.join()
+    assert maps.source["timed_by"] == "time stamps"
+    assert_same(maps, preprocess(path, **given))
+
+
+def test_time_stamps_that_are_half_written_are_waited_for(tmp_path, monkeypatch):
+    looks = []
+
+    def times_of(frames):
+        looks.append(frames)
+        there = frames <= 60 or looks.count(frames) > 3
+        return np.arange(frames) / 20 if there else None
+
+    stamp(monkeypatch, times_of)
+    path = tmp_path / "a.raw"
+    path.write_bytes(FRAMES[:60].tobytes())
+    given = {"shape": (9, 14), "recipe": RECIPE}
+
+    def progress(done, _):
+        if done == 60:
+            path.write_bytes(FRAMES.tobytes())
+
+    maps = preprocess(path, follow=True, silence_s=1.5, progress=progress, **given)
+    assert_same(maps, preprocess(path, **given))
+
+
+def test_time_stamps_that_come_too_late_are_told(tmp_path, monkeypatch):
+    stamp(monkeypatch, lambda frames: None if frames < 130 else np.arange(frames) / 20)
+    path = tmp_path / "a.raw"
+    path.write_bytes(FRAMES[:60].tobytes())
+
+    def progress(done, _):
+        if done == 60:
+            path.write_bytes(FRAMES.tobytes())
+
+    with pytest.warns(IosfastWarning, match="time stamps came only after the first frames"):
+        maps = preprocess(
+            path, follow=True, silence_s=1.0, shape=(9, 14), progress=progress, **OPTIONS
+        )
+    assert maps.source["timed_by"] == "frames"
+    assert any("time stamps came only after" in note for note in maps.notes)

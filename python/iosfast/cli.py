@@ -322,7 +322,7 @@ def _time_stamps(recording: Recording) -> str:
     times_s = recording.times_s
     if times_s is None:
         return "none"
-    found = FrameTimes.of(times_s)
+    found = FrameTimes.of(times_s, recording.frame_rate_hz)
     if found is None:
         return f"{times_s[-1] - times_s[0]:g} s from first to last, at no steady rate"
     return f"{1 / found.interval_s:.6g} Hz; {found.report() or 'no frame is missing'}"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .errors import IosfastWarning, ReadError, warn
 from .live import Preprocessor, stage_notes
 from .maps import Maps, Stacks
-from .planning import ASSUMED_FRAME_RATE_HZ, Job, Plan, Timed, channel_names
+from .planning import ASSUMED_FRAME_RATE_HZ, Job, Plan, Timed, channel_names, stands_still
 from .progress import progress_for
 from .readers import Recording
 from .readers.pixels import Layout
@@ -60,7 +60,7 @@ def follow_recording(
         shown = stack.enter_context(progress_for(progress, None, 0, "follow"))
         followed = _Followed(job, None if staging is None else staging.work)
         final: Recording | None = None
-        for recording, first, last in _growth(reopen, path, silence_s):
+        for recording, first, last in _growth(reopen, path, silence_s, followed.lacks):
             final = recording
             for done in followed.take(recording, first, last):
                 shown(done)
@@ -78,12 +78,15 @@ def follow_recording(
 
 
 def _growth(
-    reopen: Callable[..., Recording], path: Path, silence_s: float
+    reopen: Callable[..., Recording],
+    path: Path,
+    silence_s: float,
+    lacks: Callable[[Recording], bool],
 ) -> Iterator[tuple[Recording, int, int]]:
     """Yield the recording with a range of new frames, which is empty the last time.
 
     Frames are taken when they are found for the second time, as the last one may not be complete
-    although the file is long enough.
+    although the file is long enough, and while the recording `lacks` nothing that it had.
     """
     done = seen = 0
     grown = time.monotonic()
@@ -120,7 +123,7 @@ def _growth(
                 chunk = recording.chunk_frames
                 whole_chunks = seen if chunk == 1 else max(0, seen - 1) // chunk * chunk
                 ready = len(recording) if silent else done if in_place else whole_chunks
-                if ready > done or silent:
+                if silent or (ready > done and not lacks(recording)):
                     yield recording, done, max(done, ready)
                     done = max(done, ready)
                 seen, before = count, recording.layout
@@ -182,6 +185,10 @@ class _Followed:
         self._kind: tuple[Any, ...] = ()
         self._by_time = False
 
+    def lacks(self, recording: Recording) -> bool:
+        """Tell whether there are no time stamps, though there were; they may be half written."""
+        return self._by_time and self._times_s(recording) is None
+
     def take(self, recording: Recording, first: int, last: int) -> Iterator[int]:
         """Take frames [first, last), and yield the number of those that are done."""
         job = self._job
@@ -224,10 +231,13 @@ class _Followed:
         times = self._job.times
         if times is None:
             own = None if self._job.counts_frames else recording.times_s
-            return None if own is None or own[-1] <= own[0] else own - own[0]
+            return None if own is None or stands_still(own) else own - own[0]
         if isinstance(times, str):
             return recording.clock_s(times) if times in get_args(ClockName) else None  # type: ignore[arg-type]
         raise TypeError("times of a recording that is followed cannot be given, only named")
+
+    def _has_own_times(self, recording: Recording) -> bool:
+        return not self._job.counts_frames and recording.times_s is not None
 
     def finish(self, recording: Recording) -> dict[str, Maps]:
         """Return the maps of all channels, given the complete recording."""
@@ -235,6 +245,10 @@ class _Followed:
         if job.times is None and not self._by_time:  # time stamps that came later do not count
             job = replace(job, times="frames")
         timed = Timed.of(recording, job)
+        if job.times != self._job.times and self._has_own_times(recording):
+            note = "time stamps came only after the first frames had been taken; frames are counted"
+            warn(note)
+            timed = replace(timed, notes=(*timed.notes, note))
         if len(self._parts) > 1 and not timed.counts_turns:
             raise ReadError(
                 "frames are missing, so that channels which were told by counting are mixed; run "

@@ -50,6 +50,11 @@ class Plan:
         return int(self.edges[-1])
 
 
+def stands_still(times_s: NDArray[np.float64]) -> bool:
+    """Tell whether time stamps do not increase from the first frame to the last."""
+    return bool(times_s.size > 1 and times_s[-1] <= times_s[0])
+
+
 @dataclass(frozen=True)
 class Timed:
     """A recording and how its frames are timed.
@@ -81,7 +86,7 @@ class Timed:
             return cls(recording, times_s, timed_by)
         stamps = timed_by
         if timed_by == _OWN:
-            if times_s.size > 1 and times_s[-1] <= times_s[0]:
+            if stands_still(times_s):
                 note = "its time stamps do not increase and are left out; frames are counted"
                 warn(note)
                 return cls(recording, None, "frames", None, (note,))
