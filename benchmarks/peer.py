@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+import zarr
 from scipy.ndimage import uniform_filter
 
 import iosfast
@@ -63,3 +64,26 @@ def pushed_change(blocks: Iterable[np.ndarray], frame_rate_hz: float) -> np.ndar
     assert live is not None
     maps += live.flush()
     return np.array([m.change for m in maps])
+
+
+def zarr_array(zarr_format, compressor, **sizes):
+    """Write frames as a Zarr array; sizes are frames in `chunks`, and in `shards`."""
+
+    def write(folder, frames):
+        array = zarr.create_array(
+            folder / "movie.zarr",
+            shape=frames.shape,
+            dtype=frames.dtype,
+            zarr_format=zarr_format,
+            compressors=compressor,
+            **{name: (count, *frames.shape[1:]) for name, count in sizes.items()},
+        )
+        array[:] = frames
+        return folder / "movie.zarr"
+
+    return write
+
+
+def of_zarr(path):
+    """Blocks of a Zarr array."""
+    return in_blocks(zarr.open_array(path, mode="r"))

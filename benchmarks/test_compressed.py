@@ -9,7 +9,7 @@ import pytest
 import tifffile
 import zarr
 from conftest import FRAME_RATE_HZ, read_anew
-from peer import BLOCK_BYTES, in_blocks, pushed_change
+from peer import BLOCK_BYTES, in_blocks, of_zarr, pushed_change, zarr_array
 
 import iosfast
 from iosfast.readers.recording import available_cores
@@ -55,26 +55,6 @@ def hdf5(chunk):
 def of_hdf5(path):
     with h5py.File(path) as file:
         yield from in_blocks(file["movie"])
-
-
-def zarr_array(zarr_format, compressor, **sizes):
-    def write(folder, frames):
-        array = zarr.create_array(
-            folder / "movie.zarr",
-            shape=frames.shape,
-            dtype=frames.dtype,
-            zarr_format=zarr_format,
-            compressors=compressor,
-            **{name: (count, *frames.shape[1:]) for name, count in sizes.items()},
-        )
-        array[:] = frames
-        return folder / "movie.zarr"
-
-    return write
-
-
-def of_zarr(path):
-    return in_blocks(zarr.open_array(path, mode="r"))
 
 
 ZSTD = zarr.codecs.ZstdCodec(level=3)

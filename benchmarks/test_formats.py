@@ -17,7 +17,7 @@ import tifffile
 import zarr
 from andor_files import sif_bytes, write_spool
 from conftest import FRAME_RATE_HZ, files_of, read_anew
-from peer import in_blocks, pushed_change
+from peer import in_blocks, of_zarr, pushed_change, zarr_array
 from pynwb import NWBHDF5IO, NWBFile
 from pynwb.image import ImageSeries
 
@@ -148,29 +148,6 @@ def of_nwb(turned):
     return blocks
 
 
-def zarr_array(zarr_format, sharded=False):
-    def write(folder, frames):
-        sizes = {"chunks": (CHUNK, *frames.shape[1:])}
-        if sharded:
-            sizes["shards"] = (CHUNK * SHARD, *frames.shape[1:])
-        array = zarr.create_array(
-            folder / "movie.zarr",
-            shape=frames.shape,
-            dtype=frames.dtype,
-            zarr_format=zarr_format,
-            compressors=None,
-            **sizes,
-        )
-        array[:] = frames
-        return folder / "movie.zarr"
-
-    return write
-
-
-def of_zarr(path):
-    return in_blocks(zarr.open_array(path, mode="r"))
-
-
 def ome_zarr(folder, frames):
     path = folder / "movie.ome.zarr"
     root = zarr.open_group(path, mode="w", zarr_format=3)
@@ -225,9 +202,11 @@ FORMATS = {
         of_nwb(False),
         options=lambda frames: {"dataset": "/acquisition/movie/data"},
     ),
-    "Zarr 2, chunks of 16 frames": Format(zarr_array(2), "zarr", of_zarr),
-    "Zarr 3, chunks of 16 frames": Format(zarr_array(3), "zarr", of_zarr),
-    "Zarr 3, shards of 4 x 16 frames": Format(zarr_array(3, sharded=True), "zarr", of_zarr),
+    "Zarr 2, chunks of 16 frames": Format(zarr_array(2, None, chunks=CHUNK), "zarr", of_zarr),
+    "Zarr 3, chunks of 16 frames": Format(zarr_array(3, None, chunks=CHUNK), "zarr", of_zarr),
+    "Zarr 3, shards of 4 x 16 frames": Format(
+        zarr_array(3, None, chunks=CHUNK, shards=SHARD * CHUNK), "zarr", of_zarr
+    ),
     "OME-Zarr, chunks of 1 frame": Format(ome_zarr, "zarr", of_ome_zarr),
 }
 
