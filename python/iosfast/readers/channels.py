@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core
-from .pixels import Layout
 from .recording import ClockName, Recording
 
 
@@ -46,11 +44,8 @@ class ChannelRecording(Recording):
         self._name, self._number = name, number
         self._frames = frames
         self._count = count
-        self._core_source: _core.FrameSource | None = None
-        self._layout: Layout | None = None
         if whole.layout is not None:
-            self._layout = whole.layout.selected(frames, count)
-            self._core_source = self._layout.source(self.shape[1:])
+            self._lay_out(whole.layout.selected(frames, count))
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         if self._core_source is not None:
@@ -64,16 +59,6 @@ class ChannelRecording(Recording):
             first = int(frames[0])
             out[...] = self._whole.read(first, int(frames[-1]) + 1)[frames - first]
         return out
-
-    @property
-    def frame_source(self) -> _core.FrameSource | None:
-        """Where the pixels lie, if they lie uncompressed in files."""
-        return self._core_source
-
-    @property
-    def layout(self) -> Layout | None:
-        """Where the pixels lie, if they lie uncompressed in files."""
-        return self._layout
 
     @property
     def chunk_frames(self) -> int:

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core
 from ..errors import ReadError
-from .pixels import Layout
 from .recording import ClockName, Recording
 
 
@@ -54,13 +52,10 @@ class JoinedRecording(Recording):
         )
         self._parts = tuple(parts)
         self._firsts = np.cumsum([0] + [len(part) for part in parts])
-        self._core_source: _core.FrameSource | None = None
-        self._layout: Layout | None = None
         layouts = [part.layout for part in parts]
         told = [layout for layout in layouts if layout is not None]
         if len(told) == len(parts) and len({(x.dtype, x.row_bytes) for x in told}) == 1:
-            self._layout = told[0]._replace(runs=tuple(run for x in told for run in x.runs))
-            self._core_source = self._layout.source(self.shape[1:])
+            self._lay_out(told[0]._replace(runs=tuple(run for x in told for run in x.runs)))
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         if self._core_source is not None:
@@ -71,16 +66,6 @@ class JoinedRecording(Recording):
             if begin < end:
                 out[begin - start : end - start] = part.read(begin - first, end - first)
         return out
-
-    @property
-    def frame_source(self) -> _core.FrameSource | None:
-        """All parts' pixels, if they lie uncompressed."""
-        return self._core_source
-
-    @property
-    def layout(self) -> Layout | None:
-        """All parts' pixels, if they lie uncompressed."""
-        return self._layout
 
     @property
     def times_s(self) -> NDArray[np.float64] | None:

@@ -28,8 +28,3 @@ class ArrayRecording(Recording):
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         return np.require(self._frames[start:stop], self.dtype, ["C", "A"])
-
-    @property
-    def frame_source(self) -> _core.FrameSource | None:
-        """The array itself, if it is contiguous and of native byte order."""
-        return self._core_source

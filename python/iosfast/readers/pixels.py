@@ -136,9 +136,8 @@ class PixelRecording(Recording):
         check_pixels(dtype, lambda text: ReadError(text, source))
         super().__init__(source=fspath(source), shape=shape, dtype=dtype, **options)
         self._chunk_frames = chunk_frames
-        self._layout = Layout(tuple(runs), dtype, row_bytes)
-        self._core_source: _core.FrameSource | None = self._layout.source(shape[1:])
-        assert self._core_source.frames == shape[0]
+        self._lay_out(Layout(tuple(runs), dtype, row_bytes))
+        assert self.frame_source.frames == shape[0]
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         return self.frame_source.read(start, stop)
@@ -158,8 +157,3 @@ class PixelRecording(Recording):
     def chunk_frames(self) -> int:
         """Frames that are written together."""
         return self._chunk_frames
-
-    @property
-    def layout(self) -> Layout:
-        """Where the pixels lie, for other recordings made of them."""
-        return self._layout

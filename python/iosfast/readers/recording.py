@@ -86,6 +86,8 @@ class Recording(abc.ABC):
         self.notes = notes
         self.channels = channels
         self._times_s = times_s
+        self._layout: Layout | None = None
+        self._core_source: FrameSource | None = None
 
     @abc.abstractmethod
     def _read(self, start: int, stop: int) -> NDArray[Any]:
@@ -94,12 +96,16 @@ class Recording(abc.ABC):
     @property
     def frame_source(self) -> FrameSource | None:
         """Where the pixels lie uncompressed, for the core; None if they must be decoded."""
-        return None
+        return self._core_source
 
     @property
     def layout(self) -> Layout | None:
         """In which files, and where, the pixels of `frame_source` lie; None if they do not."""
-        return None
+        return self._layout
+
+    def _lay_out(self, layout: Layout) -> None:
+        """Take the pixels from where they lie in files; for subclasses."""
+        self._layout, self._core_source = layout, layout.source(self.shape[1:])
 
     @property
     def times_s(self) -> Times:
