@@ -10,6 +10,7 @@ import tifffile
 from PIL import Image
 
 from iosfast import IosfastWarning, ReadError, open_recording
+from iosfast.readers import Recording
 
 #: Odd, not square, and no frame is like another, nor its own transpose or mirror image.
 SHAPE = (6, 33, 67)
@@ -164,3 +165,22 @@ PACKED = {
     "Pillow, Deflate": pillow(compression="tiff_adobe_deflate"),
 }
 KINDS = BLOCKS | PAGES | PACKED
+
+
+class Chunks(Recording):
+    """Frames in memory that say they are stored in chunks, with a record of what is read."""
+
+    def __init__(self, frames, chunk_frames=5, *, fails_at=None, **options):
+        super().__init__(source="chunks", shape=frames.shape, dtype=frames.dtype, **options)
+        self.frames, self.chunk = frames, chunk_frames
+        self.fails_at, self.asked = fails_at, []
+
+    @property
+    def chunk_frames(self):
+        return self.chunk
+
+    def _read(self, start, stop):
+        self.asked.append((start, stop))
+        if self.fails_at is not None and start <= self.fails_at < stop:
+            raise ReadError("is broken", "chunks", self.fails_at)
+        return self.frames[start:stop].copy()

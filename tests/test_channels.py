@@ -9,30 +9,15 @@ import numpy as np
 import pytest
 import reference
 import tifffile
+from recordings import Chunks
 
 import iosfast
 from iosfast import IosfastWarning, ReadError, Recipe, WriteError, open_recording, preprocess
-from iosfast.readers import Recording
 
 RECIPE = Recipe(interval_bins=2, smoothing_px=3)
 RATE_HZ = 30.0
 NAMES = ("545", "558", "578")
 FRAMES = reference.sample((30 * 8, 9, 14), np.uint16, seed=4)
-
-
-class Chunks(Recording):
-    """Frames in memory that say they are stored in chunks."""
-
-    def __init__(self, frames, chunk_frames, **options):
-        super().__init__(source="chunks", shape=frames.shape, dtype=frames.dtype, **options)
-        self.frames, self.chunk = frames, chunk_frames
-
-    @property
-    def chunk_frames(self):
-        return self.chunk
-
-    def _read(self, start, stop):
-        return self.frames[start:stop].copy()
 
 
 def stack(path, frames, **options):
@@ -178,16 +163,9 @@ def test_channels_on_disk(tmp_path, layout):
 
 
 def test_a_run_that_fails_leaves_no_channel(tmp_path):
-    class Broken(Chunks):
-        def _read(self, start, stop):
-            if stop > 230:
-                raise ReadError("is broken", "chunks", 230)
-            return super()._read(start, stop)
-
+    broken = Chunks(FRAMES, 1, fails_at=230)
     with pytest.raises(ReadError, match="is broken"):
-        preprocess(
-            Broken(FRAMES, 1), recipe=RECIPE, frame_rate_hz=30, channels=3, out=tmp_path / "maps"
-        )
+        preprocess(broken, recipe=RECIPE, frame_rate_hz=30, channels=3, out=tmp_path / "maps")
     assert os.listdir(tmp_path) == []
 
 

@@ -31,6 +31,18 @@ def means(source, bins, threads=0):
     return out
 
 
+def means_while_cut(source, bins, path, size, delay_s):
+    """Bin frames while a file is cut; return the error, if there is one, and the means."""
+    cut = threading.Thread(target=lambda: (time.sleep(delay_s), os.truncate(path, size)))
+    cut.start()
+    try:
+        return None, means(source, bins)
+    except iosfast.ReadError as error:
+        return error, None
+    finally:
+        cut.join()
+
+
 def forget(path):
     with open(path, "rb") as file:
         os.fsync(file.fileno())
@@ -75,16 +87,7 @@ def test_a_file_that_shrinks_while_it_is_mapped(tmp_path, seed):
         frames.tofile(path)
         source = source_of(path, len(frames))
         size, delay_s = chance.randrange(frames.nbytes), chance.uniform(0, 0.006)
-        cut = threading.Thread(
-            target=lambda s=size, d=delay_s: (time.sleep(d), os.truncate(path, s))
-        )
-        cut.start()
-        told, got = None, None
-        try:
-            got = means(source, 40)
-        except iosfast.ReadError as error:
-            told = error
-        cut.join()
+        told, got = means_while_cut(source, 40, path, size, delay_s)
         if told is None:
             np.testing.assert_array_equal(got, 1000)
         else:
@@ -168,16 +171,7 @@ def test_files_that_shrink_or_go_while_they_are_mapped(tmp_path, seed):
             frames.tofile(path)
         source = _core.FrameSource(paths, segments, SHAPE, np.dtype("<u2"))
         victim, size, delay_s = chance.randrange(80), chance.randrange(8193), chance.random() / 300
-        cut = threading.Thread(
-            target=lambda p=paths[victim], s=size, d=delay_s: (time.sleep(d), os.truncate(p, s))
-        )
-        cut.start()
-        told, got = None, None
-        try:
-            got = means(source, 40)
-        except iosfast.ReadError as error:
-            told = error
-        cut.join()
+        told, got = means_while_cut(source, 40, paths[victim], size, delay_s)
         if told is None:
             np.testing.assert_array_equal(got, 1000)
         else:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
-import threading
 import time
 
 import numpy as np
@@ -17,9 +14,6 @@ from hypothesis import strategies as st
 from recordings import KINDS, by_hand, pages, some_frames, stack
 
 from iosfast import IosfastWarning, ReadError, open_recording
-from iosfast.readers import Reader, Recording
-from iosfast.readers.opening import registered_readers
-from iosfast.readers.recording import BLOCK_BYTES
 
 FRAMES = some_frames((12, 9, 14))
 NAMES = [f"f{i}.tif" for i in range(12)]  # f10 and f11 are last only in natural order
@@ -422,166 +416,6 @@ def test_nothing_can_be_read_from_a_closed_recording(tmp_path, kind):
         recording.read(0, 12)
 
 
-def test_blocks_are_about_sixteen_megabytes():
-    frames = np.zeros((40, 512, 1024), np.uint16)
-    sizes = [len(block) for block in open_recording(frames).blocks()]
-    assert sizes == [16, 16, 8]
-    assert frames[:16].nbytes == BLOCK_BYTES
-    assert len(next(open_recording(np.zeros((2, 4096, 4096), np.uint16)).blocks())) == 1
-
-
-class Chunks(Recording):
-    """Frames in chunks of five, read slowly, with a record of what is being read."""
-
-    def __init__(self, frames, chunk_frames=5, fails_at=None):
-        super().__init__(source="chunks", shape=frames.shape, dtype=frames.dtype)
-        self.frames, self.fails_at, self.asked = frames, fails_at, []
-        self.chunk = chunk_frames
-
-    @property
-    def chunk_frames(self):
-        return self.chunk
-
-    def _read(self, start, stop):
-        self.asked.append((start, stop))
-        if self.fails_at is not None and start <= self.fails_at < stop:
-            raise ReadError("is broken", "chunks", self.fails_at)
-        return self.frames[start:stop].copy()
-
-
-@pytest.mark.parametrize("threads", [1, 2, 5, 0])
-def test_blocks_end_where_chunks_do(threads, monkeypatch):
-    monkeypatch.setattr("iosfast.readers.recording.BLOCK_BYTES", 12 * FRAMES[0].nbytes)
-    frames = some_frames((47, 9, 14))
-    recording = Chunks(frames)
-    blocks = list(recording.blocks(start=3, stop=41, threads=threads))
-    np.testing.assert_array_equal(np.concatenate(blocks), frames[3:41])
-    assert sorted(recording.asked) == [(3, 10), (10, 20), (20, 30), (30, 40), (40, 41)]
-    recording.asked.clear()
-    assert [len(b) for b in recording.blocks(20, threads=threads)] == [20, 20, 7]
-    assert list(recording.blocks(start=7, stop=7, threads=threads)) == []
-    with pytest.raises(IndexError, match="which has 47"):
-        recording.blocks(start=7, stop=48, threads=threads)
-
-
-def test_an_error_in_a_block_read_ahead_comes_after_the_blocks_before_it():
-    recording = Chunks(FRAMES, fails_at=7)
-    blocks = recording.blocks(2, threads=3)
-    for start in (0, 2, 4):
-        np.testing.assert_array_equal(next(blocks), FRAMES[start : start + 2])
-    with pytest.raises(ReadError, match="frame 7: is broken"):
-        next(blocks)
-
-
-def test_blocks_read_ahead_stop_with_their_reader():
-    recording = Chunks(some_frames((1000, 9, 14)))
-    for _ in recording.blocks(5, threads=2):
-        break
-    assert len(recording.asked) <= 5
-
-
-def test_memory_of_blocks_read_ahead_is_bounded(monkeypatch):
-    monkeypatch.setattr("iosfast.readers.recording.AHEAD_BYTES", 25 * FRAMES[0].nbytes)
-    recording = Chunks(some_frames((100, 9, 14)), chunk_frames=10)
-    threads = set()
-    read = recording._read
-    recording._read = lambda *part: threads.add(threading.get_ident()) or read(*part)
-    assert sum(len(b) for b in recording.blocks(threads=8)) == 100
-    assert threads == {threading.get_ident()}
-
-
-# Readers of other packages
-
-
-class Entry:
-    """An installed entry point."""
-
-    name, value = "lab", "lab.readers:reader"
-
-    def __init__(self, loads):
-        self.load = lambda: loads() if callable(loads) else loads
-
-
-@pytest.fixture
-def register(monkeypatch):
-    def register(loads):
-        def entry_points(group):
-            assert group == "iosfast.readers"
-            return [Entry(loads)]
-
-        monkeypatch.setattr("iosfast.readers.opening.entry_points", entry_points)
-        registered_readers.cache_clear()
-
-    yield register
-    registered_readers.cache_clear()
-
-
-def test_an_installed_package_adds_a_reader(tmp_path):
-    site = tmp_path / "site"
-    info = site / "lab_reader-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-reader\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[iosfast.readers]\nlab = lab_reader:reader\n")
-    (site / "lab_reader.py").write_text(
-        "import numpy as np\n"
-        "from iosfast.readers import Reader, Recording\n"
-        "class Lab(Recording):\n"
-        "    def __init__(self, path, dataset):\n"
-        "        super().__init__(source=str(path), shape=(600, 4, 5), dtype=np.uint16,\n"
-        "                         frame_rate_hz=50.0, metadata={'which': dataset})\n"
-        "    def _read(self, start, stop):\n"
-        "        rows = np.arange(start, stop, dtype=np.uint16)\n"
-        "        return np.repeat(rows, 20).reshape(-1, 4, 5) + np.uint16(1)\n"
-        "reader = Reader('a file of our lab', lambda path, head: head.startswith(b'LAB!'),\n"
-        "                lambda path, options: Lab(path, options.dataset), ('dataset',))\n"
-    )
-    (tmp_path / "session.lab").write_bytes(b"LAB!1234")
-    code = (
-        "import iosfast, sys\n"
-        "maps = iosfast.preprocess(sys.argv[1])\n"
-        "assert maps.source['which'] is None and maps.frame_rate_hz == 50\n"
-        "print(*maps.binned[:, 0, 0])\n"
-        "print(iosfast.open_recording(sys.argv[1], dataset='b').metadata['which'])\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "session.lab")],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(site)},
-    )
-    means = [str(50 * i + 26) for i in range(12)]  # of 1 to 50 and so on: 25.5, rounded up
-    assert run.stdout.split() == [*means, "b"]
-
-
-def test_a_registered_reader_is_asked_first(tmp_path, register):
-    np.save(tmp_path / "a.npy", FRAMES)
-    asked = []
-
-    def recognises(path, head):
-        asked.append((path.name, head[:6]))
-        return False
-
-    register(Reader("a file of our lab", recognises, lambda path, options: None))
-    assert_gives(open_recording(tmp_path / "a.npy"), FRAMES)
-    assert asked == [("a.npy", b"\x93NUMPY")]
-
-
-def test_a_reader_that_fails(tmp_path, register):
-    np.save(tmp_path / "a.npy", FRAMES)
-    register(Reader("a file of our lab", lambda path, head: True, lambda path, options: None))
-    with pytest.raises(TypeError, match="'a file of our lab' gave no Recording, but NoneType"):
-        open_recording(tmp_path / "a.npy")
-    with pytest.raises(ValueError, match=r"dataset has no meaning for .*, which is a file of our"):
-        open_recording(tmp_path / "a.npy", dataset="b")
-    register(lambda: 1 / 0)
-    with pytest.raises(ImportError, match=r"reader 'lab' \(lab.readers:reader\) cannot be loaded"):
-        open_recording(tmp_path / "a.npy")
-    register("no reader")
-    with pytest.raises(TypeError, match=r"'lab' .* names no Reader"):
-        open_recording(tmp_path / "a.npy")
-
-
 def test_the_working_directory_may_change(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_folder(tmp_path / "a")
@@ -611,17 +445,3 @@ def test_names_that_are_no_text(tmp_path):
     os.truncate(folder + b"/\xfc5.tif", 100)
     with pytest.raises(ReadError, match="frame 5: the file is cut"):
         open_recording(os.fsdecode(folder))
-
-
-@pytest.mark.parametrize("wrong", ["short", "wide", "another dtype"])
-def test_a_reader_that_does_not_keep_its_promise(wrong):
-    class Wrong(Chunks):
-        def _read(self, start, stop):
-            frames = super()._read(start, stop)
-            kinds = {"short": frames[:-1], "wide": frames.repeat(2, 2)}
-            return kinds.get(wrong, frames.astype(np.uint8))
-
-    with pytest.raises(ReadError, match=r"its reader gave .* for frames \[3, 7\)"):
-        Wrong(FRAMES).read(3, 7)
-    with pytest.raises(ReadError, match="its reader gave"):
-        list(Wrong(FRAMES).blocks(threads=2))
