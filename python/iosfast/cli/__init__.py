@@ -1,0 +1,60 @@
+"""The command line: one module for each command, which adds its own parser."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from .. import __version__
+from ..errors import IosfastWarning
+from ..progress import heeding_interrupts
+from . import demo, info, preprocess
+
+#: Exit codes: an error of the data or the disk; misuse (argparse's own); Ctrl-C.
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        with heeding_interrupts(), warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            warnings.simplefilter("always", IosfastWarning)
+            options.run(options)
+    except KeyboardInterrupt:
+        print("iosfast: interrupted; nothing incomplete was left", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return FAILED
+    except (OSError, ValueError, TypeError, ImportError, MemoryError, ArithmeticError) as error:
+        print("iosfast: error:", *_message(error).splitlines(), file=sys.stderr)
+        return FAILED
+    return 0
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], *_place: Any, **_more: Any
+) -> None:
+    print(f"iosfast: warning: {message}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="iosfast",
+        description="Camera recordings of the cortex to maps of activity.",
+    )
+    parser.add_argument("--version", action="version", version=f"iosfast {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in (preprocess, info, demo):
+        command.add_to(commands)
+    return parser
