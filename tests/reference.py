@@ -359,3 +359,72 @@ LAYOUTS = {
     "columns first": np.asfortranarray,
     "part of rows": lambda a: np.concatenate([a, a], axis=-1)[..., : a.shape[-1]],
 }
+
+
+# Waves
+
+
+def mask_counts(masks):
+    """What is counted in each of successive masks (T, Y, X): pixel by pixel, outside is 0."""
+    height, width = masks.shape[1:]
+    seen, rows = set(), []
+    before = set()
+    for mask in masks:
+        inside = {(x, y) for y in range(height) for x in range(width) if mask[y, x]}
+        xs, ys = [x for x, _ in inside] or [-1], [y for _, y in inside] or [-1]
+
+        def cross(dx, dy, inside=inside):
+            reach = [(x, y) for y in range(-1, height + 1) for x in range(-1, width + 1)]
+            return sum(((x, y) in inside) != ((x - dx, y - dy) in inside) for x, y in reach)
+
+        rows.append(
+            {
+                "area": len(inside),
+                "sum_x": sum(x for x, _ in inside),
+                "sum_y": sum(y for _, y in inside),
+                "sum_xx": sum(x * x for x, _ in inside),
+                "sum_yy": sum(y * y for _, y in inside),
+                "sum_xy": sum(x * y for x, y in inside),
+                "min_x": min(xs),
+                "max_x": max(xs),
+                "min_y": min(ys),
+                "max_y": max(ys),
+                "cross_x": cross(1, 0),
+                "cross_y": cross(0, 1),
+                "cross_down": cross(1, 1),
+                "cross_up": cross(-1, 1),
+                "border": sum(x in (0, width - 1) or y in (0, height - 1) for x, y in inside),
+                "overlap": len(inside & before),
+                "new": len(inside - seen),
+            }
+        )
+        seen |= inside
+        before = inside
+    return rows
+
+
+def first_covered(masks):
+    """Number of the first mask that covers each pixel, or -1."""
+    first = np.full(masks.shape[1:], -1)
+    for number in reversed(range(len(masks))):
+        first[masks[number] != 0] = number
+    return first
+
+
+def fitted_plane(first, times_s, sigma, x, y):
+    """Time and gradient at one pixel of a plane through all crossings, by least squares."""
+    rows, times, weights = [], [], []
+    for ay, ax in np.argwhere(first >= 0):
+        for by, bx in ((ay, ax + 1), (ay + 1, ax)):
+            if by >= first.shape[0] or bx >= first.shape[1]:
+                continue
+            low, high = sorted((first[ay, ax], first[by, bx]))
+            dx, dy = (ax + bx) / 2 - x, (ay + by) / 2 - y
+            # The window ends at three sigma, in whole pixels from the crossing's first pixel.
+            if low < 0 or low == high or max(abs(ax - x), abs(ay - y)) > math.ceil(3 * sigma):
+                continue
+            rows.append((1, dx, dy))
+            times.append((times_s[low] + times_s[high - 1]) / 2)
+            weights.append(math.exp(-(dx * dx + dy * dy) / (2 * sigma * sigma)))
+    root = np.sqrt(weights)
+    return np.linalg.lstsq(np.array(rows) * root[:, None], np.array(times) * root, rcond=None)[0]

@@ -100,5 +100,6 @@ inline py::dtype dtype_of(PixelType type) {
 void bind_sources(py::module_& m);
 void bind_binning(py::module_& m);
 void bind_change(py::module_& m);
+void bind_masks(py::module_& m);
 
 }  // namespace iosfast

@@ -27,4 +27,5 @@ PYBIND11_MODULE(_core, m) {
     bind_sources(m);
     bind_binning(m);
     bind_change(m);
+    bind_masks(m);
 }

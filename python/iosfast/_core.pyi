@@ -14,11 +14,15 @@ __all__: list[str] = [
     "Border",
     "Change",
     "FrameSource",
+    "MASK_COUNTS",
     "MAX_BOX",
     "MAX_FRAMES_PER_BIN",
+    "MAX_MASK_SIDE",
     "bin_frames",
     "box_mean",
     "change_maps",
+    "fit_arrival",
+    "mask_geometry",
     "mean_dtype",
     "probe_files",
     "read_records",
@@ -259,6 +263,35 @@ def change_maps(
     Returns uint8 (N,): 1 where a map's own scale is undefined.
     """
 
+def fit_arrival(
+    first: numpy.typing.NDArray[numpy.int32],
+    times_s: numpy.typing.NDArray[numpy.float64],
+    sigma_px: typing.SupportsFloat | typing.SupportsIndex,
+    out: numpy.typing.NDArray[numpy.float64],
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> None:
+    """
+    Fit planes to the times at which a front crosses between pixels.
+
+    first is int32 (Y, X), an index of times_s or negative. Writes out, float64
+    (5, Y, X): time (s), its gradient along x and y (s per pixel), the part of the
+    variance of time that the plane explains, and how far (in sigma) the middle of the
+    crossings lies away. NaN where there is nothing to fit.
+    """
+
+def mask_geometry(
+    masks: numpy.typing.NDArray[numpy.uint8],
+    out: numpy.typing.NDArray[numpy.int32],
+    progress: collections.abc.Callable[[int], None] | None = None,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> numpy.typing.NDArray[numpy.int64]:
+    """
+    Counts of every mask, int64 (N, T, 17), named by MASK_COUNTS.
+
+    masks is uint8 (N, T, Y, X), other than 0 inside. Writes out, int32 (N, Y, X): the
+    first image that covers a pixel, or -1.
+    """
+
 def mean_dtype(dtype: numpy.dtype[typing.Any]) -> numpy.dtype[typing.Any]:
     """
     What the mean of frames is kept in: uint16 for uint8 and uint16, float32 for int16 and
@@ -295,5 +328,25 @@ def read_records(
     n is smaller than count if the file ends before.
     """
 
+MASK_COUNTS: tuple = (
+    "area",
+    "sum_x",
+    "sum_y",
+    "sum_xx",
+    "sum_yy",
+    "sum_xy",
+    "min_x",
+    "max_x",
+    "min_y",
+    "max_y",
+    "cross_x",
+    "cross_y",
+    "cross_down",
+    "cross_up",
+    "border",
+    "overlap",
+    "new",
+)
 MAX_BOX: int = 255
 MAX_FRAMES_PER_BIN: int = 65537
+MAX_MASK_SIDE: int = 32768
