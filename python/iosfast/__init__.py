@@ -17,6 +17,7 @@ from .errors import IosfastWarning, ReadError, WriteError
 from .live import Preprocessor
 from .maps import Map, Maps
 from .masks import cortex_mask, read_mask
+from .metrics import Measurement, measure
 from .preprocess import preprocess
 from .readers import Recording, open_recording
 from .recipe import Recipe
@@ -26,6 +27,7 @@ __all__ = [
     "IosfastWarning",
     "Map",
     "Maps",
+    "Measurement",
     "Preprocessor",
     "ReadError",
     "Recipe",
@@ -34,6 +36,7 @@ __all__ = [
     "__version__",
     "cortex_mask",
     "load",
+    "measure",
     "open_recording",
     "preprocess",
     "read_mask",
