@@ -38,7 +38,8 @@ def plain_sum(masks):
     return masks.reshape(-1).view(np.uint64).sum()
 
 
-def test_measure(race, masks, timed):
+@pytest.mark.parametrize("hull", [False, True])
+def test_measure(race, masks, hull):
     times = np.arange(len(masks)) * 1.0
     frames = iosfast.measure(masks, times, 0.02).frames
     for row, region in zip(
@@ -48,19 +49,20 @@ def test_measure(race, masks, timed):
         np.testing.assert_allclose(row.centroid_x_px, region["centroid-1"][0])
         np.testing.assert_allclose(row.major_axis_mm, 0.02 * region["axis_major_length"][0])
     race(
-        f"{len(masks):,} masks to tables and maps of the front",
-        lambda: iosfast.measure(masks, times, 0.02),
+        f"{len(masks):,} masks to tables and speed of the front, "
+        f"{'with' if hull else 'without'} the published coverage",
+        lambda: iosfast.measure(masks, times, 0.02, hull=hull),
         {
             "scikit-image: regionprops_table of each mask": (
                 lambda: region_properties(masks),
-                "0.05",
+                "" if hull else "0.05",
             )
         },
         rounds=3,
     )
 
 
-def test_counts(race, masks, timed):
+def test_counts(race, masks):
     stack = masks.view(np.uint8)[np.newaxis]
     first = np.empty((1, *masks.shape[1:]), np.int32)
     counts = _core.mask_geometry(stack, first)

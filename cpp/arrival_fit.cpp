@@ -168,8 +168,7 @@ void fit_arrival(const std::int32_t* first, std::size_t height, std::size_t widt
         return true;
     };
     parallel_for(height, threads, [&] {
-        return [&](std::size_t y, const std::atomic<bool>&) {
-            Crossing found{};
+        return [&, found = Crossing{}](std::size_t y, const std::atomic<bool>&) mutable {
             for (std::size_t x = 0; x < width; ++x) {
                 const std::size_t at = y * width + x;
                 if (x + 1 < width && crossing(at, at + 1, found)) right.add(y, x, found, half);

@@ -198,6 +198,17 @@ def test_pixels_side_by_side_need_no_triangulation(seed, part, shrink, size):
     assert outline_area(outline, size, shrink) == pytest.approx(expected, rel=1e-9)
 
 
+def test_coverage_is_left_out_if_it_is_not_wanted():
+    masks = np.zeros((2, 20, 20), bool)
+    masks[:, 5:10, 5:9] = True
+    with_hull = iosfast.measure(masks, [0, 5], 0.5)
+    without = iosfast.measure(masks, [0, 5], 0.5, hull=False)
+    assert with_hull.events.coverage_hull_mm2.item() == pytest.approx(4 * 3 * 0.25)
+    assert np.isnan(without.published().CoverArea.item())
+    rest = with_hull.events.columns.drop("coverage_hull_mm2").tolist()
+    assert without.events[rest].equals(with_hull.events[rest])
+
+
 def test_points_without_an_area():
     for points in ([[1, 2]], [[1, 2], [3, 4]], [[0, 0], [1, 1], [5, 5]], [[1, 1]] * 5):
         assert boundary_area(points) == 0

@@ -164,6 +164,7 @@ def measure(
     hemisphere: str | Mapping[Any, str] | None = None,
     midline_x_px: float | None = None,
     clip: str = "",
+    hull: bool = True,
     threads: int = 0,
 ) -> Measurement:
     """Measure waves from their masks.
@@ -187,6 +188,8 @@ def measure(
         smaller x is on the left of the image.
     clip : str
         Name of the clip.
+    hull : bool
+        Whether to measure the published coverage, which takes most of the time; else it is NaN.
     threads : int
         0 for one per core. The results do not depend on it.
 
@@ -294,7 +297,9 @@ def measure(
         side = sides[n]
         if side is None and midline_x_px is not None and event["maps"]:
             side = HEMISPHERES[int(event["start_x_px"] >= midline_x_px)]
-        outline = outline_pixels(stacks[n], boxes_of(rows))
+        covered = math.nan
+        if hull:
+            covered = outline_area(outline_pixels(stacks[n], boxes_of(rows)), size)
         amplitude = math.nan
         if intensity is not None:
             centroids = np.column_stack([rows["centroid_x_px"], rows["centroid_y_px"]])
@@ -305,7 +310,7 @@ def measure(
             {"clip": clip, "object": name, "hemisphere": side}
             | event
             | {
-                "coverage_hull_mm2": outline_area(outline, size),
+                "coverage_hull_mm2": covered,
                 "amplitude_intensity": amplitude,
             }
         )
