@@ -24,3 +24,11 @@ def files(tmp_path_factory):
         return str(path)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def sam2_folder(tmp_path_factory):
+    """A folder with a checkpoint of seeded weights, and the model exported from it."""
+    import sam2_reference
+
+    return sam2_reference.exported(tmp_path_factory.mktemp("sam2"))

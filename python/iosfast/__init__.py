@@ -12,7 +12,7 @@ except ImportError as _error:
         "pip (pip install .) instead of importing it from its source folder"
     ) from _error
 
-from . import simulate
+from . import sam2, simulate
 from .errors import IosfastWarning, ReadError, WriteError
 from .live import Preprocessor
 from .maps import Map, Maps
@@ -40,5 +40,6 @@ __all__ = [
     "open_recording",
     "preprocess",
     "read_mask",
+    "sam2",
     "simulate",
 ]
