@@ -115,7 +115,7 @@ ERRORS = {
 def test_a_deliberate_error_is_found(sam2_cases, model, error):
     name, change = ERRORS[error]
     found = differences(sam2_cases, Altered(model, name, change))
-    assert refusal(found, "fp32").startswith(f"the exported {name} differs")
+    assert found[name] > 1e-5
 
 
 def test_an_output_that_is_not_a_number_or_of_another_shape_is_found(sam2_cases, model):
@@ -123,7 +123,8 @@ def test_an_output_that_is_not_a_number_or_of_another_shape_is_found(sam2_cases,
         altered = Altered(
             model, "memory_encoder", lambda inputs, change=change: {"memory": change(zeros(inputs))}
         )
-        assert refusal(differences(sam2_cases, altered), "fp32")
+        problem = refusal(differences(sam2_cases, altered), "fp32")
+        assert problem.startswith("the exported memory_encoder differs")
 
 
 def zeros(inputs):

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .manifest import NO_OBJECT
 from .memory_attention import FirstSelfAttention
 
-#: Logits where there is no object, as in sam2.
-NO_OBJECT = -1024.0
 #: Mean and standard deviation of RGB in [0, 1], as in sam2's video loader.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -19,6 +19,8 @@ MODEL = "sam2.1_hiera_tiny"
 MANIFEST, CONSTANTS = "manifest.json", "constants.npz"
 #: Maps that a row remembers, and maps whose object pointers it remembers.
 MEMORIES, POINTERS = 7, 16
+#: Logits where there is no object, as in sam2.
+NO_OBJECT = -1024.0
 #: Side of a map as the model sees it, over that of its features.
 STRIDE = 16
 

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .graphs import NO_OBJECT
-from .manifest import MEMORIES, POINTERS, STRIDE, Precision
+from .manifest import MEMORIES, NO_OBJECT, POINTERS, STRIDE, Precision
 from .model import Model
 
 Arrays = dict[str, NDArray[Any]]
