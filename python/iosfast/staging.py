@@ -1,4 +1,4 @@
-"""A folder of results: made beside its place, and renamed when it is complete."""
+"""Results on disk: made beside their place, and renamed when they are complete."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Self
@@ -117,6 +117,30 @@ class Staging:
                 f"{self.out}: the maps take {needed / 1e9:.3f} GB, but only {free / 1e9:.3f} GB "
                 "are free there; nothing was written"
             )
+
+
+@contextmanager
+def file_beside(path: str | PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
+    """Give the name of a new file beside its place, which takes that place at the end.
+
+    If the block raises, nothing is left. The name has the ending of the path.
+
+    Raises
+    ------
+    WriteError
+        If it cannot be written, or is there already and must not be replaced.
+    """
+    place = Path(path)
+    if os.path.lexists(place) and not overwrite:
+        raise WriteError(f"{place}: exists already; choose another name, or overwrite=True")
+    work = place.with_name(f".{place.stem}.partial-{uuid4().hex[:8]}{place.suffix}")
+    try:
+        yield work
+        os.replace(work, place)
+    except OSError as error:
+        raise write_error(place, error) from error
+    finally:
+        surely(lambda: work.unlink(missing_ok=True))
 
 
 def surely(step: Callable[[], None]) -> None:

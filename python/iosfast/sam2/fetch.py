@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from os import PathLike
 from pathlib import Path
-from uuid import uuid4
 
-from ..errors import ReadError, WriteError
+from ..errors import ReadError
+from ..staging import file_beside
 from .extras import needed
 from .manifest import MODEL, FileRecord
 
@@ -61,15 +60,9 @@ def fetch(out: str | PathLike[str] = CHECKPOINT) -> Path:
             f"Face, and put it at {place.absolute()}; then run this again, which checks it"
         ) from error
     _check(cached, "remove it and try again")
-    beside = place.with_name(f".{place.name}.partial-{uuid4().hex[:8]}")
-    try:
+    with file_beside(place) as beside:
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(cached, beside)
-        os.replace(beside, place)
-    except OSError as error:
-        raise WriteError(error.errno, error.strerror, os.fspath(place)) from error
-    finally:
-        beside.unlink(missing_ok=True)
     return place
 
 
