@@ -28,4 +28,5 @@ PYBIND11_MODULE(_core, m) {
     bind_binning(m);
     bind_change(m);
     bind_masks(m);
+    bind_fronts(m);
 }

@@ -1,0 +1,79 @@
+// Wave fronts without a network: when a front arrives at each cell of a grid, from what a few
+// prompts say of it, and its outline in every map.
+//
+// The model: an object passes each cell once, as a pulse that has the same course of time
+// everywhere but for its height and its time of arrival. The times of arrival vary smoothly; the
+// course is learnt from the maps. What is looked for is the most probable field of arrival times.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "parallel_for.hpp"
+
+namespace iosfast {
+
+// Offsets from the peak, in maps, at which the course of a pulse is kept.
+inline constexpr double kPulseFirst = -3.0;
+inline constexpr double kPulseStep = 0.5;
+inline constexpr std::size_t kPulseSize = 31;
+
+// Maps of cells: means of the change over squares of pixels, (maps, rows, columns).
+struct FrontCells {
+    const float* change;
+    const std::uint8_t* inside;  // (rows, columns): cells to look at
+    std::size_t maps, rows, columns;
+    std::span<const double> times;  // of the maps, in median distances of maps
+    double reach;                   // cells that a front may move in one unit of time
+    double independence;            // independent values of noise that a cell stands for
+};
+
+// What is said of an object in one map, cell by cell.
+enum class Said : std::uint8_t { nothing, wave, no_wave };
+struct FrontHint {
+    std::size_t map;
+    std::vector<Said> cells;  // (rows, columns)
+};
+
+// An object as the maps after its first hint tell it.
+struct FrontTrack {
+    std::vector<float> arrival;         // unit of `times`; (rows, columns)
+    std::vector<float> height;          // of the pulse, in the direction of its sign
+    std::vector<std::uint8_t> reached;  // cells that the object passes
+    std::vector<double> pulse;          // course of a pulse, peak 1, at the offsets
+    double direction = 0;               // 1 if it brightens, -1 if it darkens; 0: nothing found
+    double typical = 0;                 // median height
+    double evidence = 0;                // log likelihood of the object against noise
+};
+
+// Follow objects, each from its hints, which are ordered by map; none without a wave. Objects
+// explain the maps together: where several overlap, what one explains is not seen by others.
+// `noise` gets the robust standard deviation of each map about what is explained.
+std::vector<FrontTrack> follow_fronts(const FrontCells& cells,
+                                      const std::vector<std::vector<FrontHint>>& objects,
+                                      std::span<double> noise, unsigned threads, const Poll& poll);
+
+// Maps of pixels, as `FrontCells` was made of: cells of `side` pixels.
+struct FrontMaps {
+    const float* change;  // (maps, height, width)
+    std::size_t maps, height, width, side;
+    std::span<const double> centres;  // subtracted from each map
+    std::span<const double> times, noise;
+};
+
+// Outline the objects: masks, uint8 (objects, maps, height, width), and support, (objects, maps):
+// 1 where a map shows the object just as the mask, 0 where it does not at all, -1 without a mask.
+// Maps before first[object] stay empty.
+void draw_fronts(const FrontMaps& maps, const std::vector<FrontTrack>& tracks,
+                 const std::vector<std::size_t>& first, std::uint8_t* masks, double* support,
+                 unsigned threads, const Poll& poll);
+
+// Median of each map's pixels where inside is not 0, and means over cells of side x side pixels
+// about it, 0 where none is inside.
+void front_cells(const float* change, std::size_t maps, std::size_t height, std::size_t width,
+                 const std::uint8_t* inside, std::size_t side, double* centres, float* cells,
+                 unsigned threads);
+
+}  // namespace iosfast
