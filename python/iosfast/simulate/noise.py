@@ -18,6 +18,8 @@ _ABOVE = (
     "vasomotion_period_s",
     "spell_s",
 )
+#: Of each level: size of all noise, spells per minute, their length (s), and their size.
+_LEVELS = {1: (0.42, 0.0, 3.0, 0.0), 2: (0.72, 2.5, 3.0, 1.1), 3: (1.24, 5.0, 3.5, 1.3)}
 #: Parameters that are at most 1.
 _AT_MOST_ONE = ("jitter_px", "dropped_fraction", "spell_shift_px")
 
@@ -113,41 +115,55 @@ class Noise:
 
     @classmethod
     def level(cls, level: int, amplitude_percent: float = 2.0) -> Noise:
-        """Noise of one of three levels for a wave of a given amplitude, as seen at 60 Hz.
+        """Noise of one of three levels for waves of a given amplitude, filmed at 60 Hz.
+
+        The levels are told by the signal-to-noise ratio in maps of the default recipe (change in
+        5 s of means of 1 s, 21 px box). Signal: extreme of the noise-free map, median over the
+        maps with a wave. Noise: robust standard deviation (1.4826 times the median absolute
+        deviation, within the cortex), median over the maps of the recording without waves.
+
+        - Level 1, clear: ratio from 16 to 30.
+        - Level 2: 9 to 16, and spells of 3 s spoil the picture two and a half times a minute.
+        - Level 3, severe: 5 to 9, and longer and worse spells five times a minute.
+
+        The noise returned gives a ratio near the middle of its range (22, 12, 7) for a `Wave` of
+        default band at 3.5 mm/min; recordings differ by a fifth.
 
         Parameters
         ----------
         level : {1, 2, 3}
-            1: clear; 2: weaker, and some maps spoiled; 3: severe, more of them, and worse.
         amplitude_percent : float
-            Amplitude of the wave; all noise is in proportion to it.
+            Amplitude of the waves; all noise is in proportion to it.
 
         Returns
         -------
         Noise
+            See `of_means` for recordings at 1 frame per second.
         """
         level = arguments.integer("level", level, 1, 3)
         amplitude = arguments.number("amplitude_percent", amplitude_percent, -100, 100)
-        base = cls(
+        if amplitude == 0:
+            raise ValueError("amplitude_percent must not be 0")
+        calm = cls(
             electrons_per_count=0.006,
             read_noise_counts=20.0,
             heartbeat_percent=0.4,
             breathing_percent=0.4,
             drift_percent=0.5,
-            jitter_px=0.2,
             dropped_fraction=0,
             vasomotion_percent=0.05,
         )
-        if level > 1:
-            base = replace(
-                base,
-                spell_per_min=(2.0, 4.0)[level - 2],
-                spell_shift_px=(0.3, 0.4)[level - 2],
-                spell_flicker_percent=(0.6, 0.8)[level - 2],
-                spell_clouds_percent=(0.4, 0.6)[level - 2],
-                spell_bands_percent=(0.3, 0.5)[level - 2],
-            )
-        return base.scaled((1.0, 1.6, 3.0)[level - 1] * abs(amplitude) / 2)
+        factor, per_min, length_s, size = _LEVELS[level]
+        spoiled = replace(
+            calm,
+            spell_per_min=per_min,
+            spell_s=length_s,
+            spell_shift_px=0.35 * size,
+            spell_flicker_percent=0.7 * size,
+            spell_clouds_percent=0.5 * size,
+            spell_bands_percent=0.4 * size,
+        )
+        return spoiled.scaled(factor * abs(amplitude) / 2)
 
     def scaled(self, factor: float) -> Noise:
         """All noise times a factor; shifts stay at most one pixel, frames drop as before.

@@ -9,13 +9,10 @@ and images that are spoiled.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, shift, zoom
-
-if TYPE_CHECKING:
-    from segmentation_clips import Images
+from skimage.graph import MCP_Geometric
 
 SHAPE = (512, 512)
 PIXEL_SIZE_MM = 10 / 512
@@ -28,39 +25,32 @@ BACKGROUND = 12000.0
 SPOILED = {1: (0.0, 0.0), 2: (0.1, 3.0), 3: (0.17, 4.0)}
 
 
-def eikonal_images(
-    level: int, number: int, snr: float, random: np.random.Generator
-) -> Images | None:
-    """Images of one clip."""
-    from segmentation_clips import PRESENT, Images, _maps, extremes, robust_sd
+class EikonalScene:
+    """A scene of random settings."""
 
-    cortex = _cortex(random)
-    vessels = _vessels(random)
-    still = BACKGROUND * _field(random, 1.5, 0.1) * np.exp(-vessels) * np.where(cortex, 1, 0.3)
-    times = np.arange(IMAGES) * INTERVAL_S
-    size = math.exp(random.uniform(math.log(0.003), math.log(0.04)))
-    kinds = ("eikonal", ("two", "ends", "leaves", "", "late")[number % 5])
-    waves, signs = [], []
-    for wave in range(2 if "two" in kinds else 1):
-        sign = float(random.choice([-1, 1]))
-        course = _wave(times, cortex, kinds, random)
-        strength = size * (1 if wave == 0 else random.uniform(1, 1.5))
-        waves.append(sign * strength * course)
-        signs.append(sign)
-    alone = [(still * (1 + wave)).astype(np.float32) for wave in waves]
-    tops = []
-    for frames, sign in zip(alone, signs, strict=True):
-        extreme = extremes(_maps(frames), sign)
-        if extreme.max() <= 0:
-            return None
-        tops.append(np.median(extreme[extreme >= PRESENT * extreme.max()]))
-    noise = _noise(level, vessels, random)
-    quiet = (still * (1 + noise)).astype(np.float32)
-    sd = float(np.median(robust_sd(_maps(quiet), cortex)))
-    noise *= min(tops) / (snr * sd)
-    empty = (still * (1 + noise)).astype(np.float32)
-    noisy = (still * (1 + sum(waves)) * (1 + noise)).astype(np.float32)
-    return Images(noisy, empty, alone, signs, cortex, tuple(k for k in kinds if k))
+    generator = "eikonal"
+
+    def __init__(self, level: int, number: int, random: np.random.Generator) -> None:
+        special = ("", "two", "ends", "leaves", "late")[number % 5]
+        self.kinds = tuple(kind for kind in ("ragged", special) if kind)
+        self.cortex = _cortex(random)
+        vessels = _vessels(random)
+        light = _field(random, 1.5, 0.1) * np.where(self.cortex, 1, 0.3)
+        self._still = BACKGROUND * light * np.exp(-vessels)
+        size = math.exp(random.uniform(*np.log((0.003, 0.04))))
+        self._waves, self.signs = [], []
+        for number in range(2 if special == "two" else 1):
+            self.signs.append(float(random.choice([-1, 1])))
+            strength = size * (random.uniform(1, 1.5) if number else 1)
+            wave = _wave(self.cortex, special, random)
+            self._waves.append(self.signs[-1] * strength * wave)
+        self.alone = [(self._still * (1 + wave)).astype(np.float32) for wave in self._waves]
+        self._noise = _noise(level, vessels, random)
+
+    def images(self, factor: float, *, waves: bool) -> np.ndarray:
+        """Images (T + 1, Y, X) with the scene's noise times a factor."""
+        seen = self._still * (1 + sum(self._waves)) if waves else self._still
+        return (seen * (1 + factor * self._noise)).astype(np.float32)
 
 
 def _field(random: np.random.Generator, power: float, sd: float) -> np.ndarray:
@@ -100,46 +90,37 @@ def _vessels(random: np.random.Generator) -> np.ndarray:
     return absorption
 
 
-def _wave(
-    times: np.ndarray, cortex: np.ndarray, kinds: tuple[str, ...], random: np.random.Generator
-) -> np.ndarray:
+def _wave(cortex: np.ndarray, special: str, random: np.random.Generator) -> np.ndarray:
     """Course of a wave of amplitude about 1, (T, Y, X)."""
-    from skimage.graph import MCP_Geometric
-
-    leaves = "leaves" in kinds
-    speed = random.uniform(5, 8) if leaves else math.exp(random.uniform(math.log(1.5), math.log(8)))
+    fast = special == "leaves"
+    # The medium is up to half as fast again: no front is faster than some 8 mm/min.
+    speed = random.uniform(4, 5.5) if fast else math.exp(random.uniform(*np.log((1.5, 5.5))))
     px_per_s = speed / 60 / PIXEL_SIZE_MM
-    slow = zoom(np.exp(-0.35 * _clouds(random, 1.8))[::COARSE, ::COARSE], 1)
+    slowness = np.exp(-0.2 * _clouds(random, 1.8)[::COARSE, ::COARSE])
     inside = cortex[::COARSE, ::COARSE]
     places = np.argwhere(inside)
-    origin = places[random.integers(len(places))]
     if random.random() < 0.4:  # a line of origins, as of a front that comes from outside
         normal = random.uniform(0, 2 * np.pi)
         ahead = places @ (math.sin(normal), math.cos(normal))
-        starts = places[ahead < ahead.min() + 2]
+        origins = places[ahead < ahead.min() + 2]
     else:
-        starts = origin[None]
-    travel, _ = MCP_Geometric(np.where(inside, slow, 1e6)).find_costs(starts.tolist())
+        origins = places[random.integers(len(places))][None]
+    travel, _ = MCP_Geometric(np.where(inside, slowness, 1e6)).find_costs(origins.tolist())
     travel = np.where(inside, travel, travel[inside].max())
     arrival = gaussian_filter(zoom(travel * COARSE / px_per_s, COARSE, order=1), 3)
-    start_s = random.uniform(-30, 20)
-    if "late" in kinds:
-        start_s = random.uniform(40, 70)
-    last_s = random.uniform(30, 80) if "ends" in kinds else np.inf
-    width_s = random.uniform(15, 50) / px_per_s
-    rise_s, fall_s = float(np.clip(width_s, 4, 30)), float(np.clip(2.5 * width_s, 10, 80))
-    since = times[:, None, None].astype(np.float32) - (arrival + start_s).astype(np.float32)
-    up = np.clip(since / (1.6 * rise_s), 0, None)
-    course = up**2 / (0.2 + up**2) * np.exp(-np.clip(since - rise_s, 0, None) / fall_s)
-    # The front runs dry at its end over some seconds, and where it is weak it stays weak.
-    reach = 1 / (1 + np.exp(np.clip((arrival - last_s) / 2, -50, 50)))
-    weak = np.clip(_field(random, 2.2, 0.15), 0.5, 1.5)
-    course *= (reach * weak * gaussian_filter(cortex.astype(float), 2)).astype(np.float32)
-    return (
-        course / max(float(np.percentile(course[course > 0.01], 99)), 0.1)
-        if (course > 0.01).any()
-        else course
-    )
+    start_s = random.uniform(40, 70) if special == "late" else random.uniform(-30, 20)
+    last_s = random.uniform(30, 80) if special == "ends" else np.inf
+    rise_s = random.uniform(15, 50) / px_per_s
+    rise_s, fall_s = float(np.clip(rise_s, 4, 30)), float(np.clip(2.5 * rise_s, 10, 80))
+    times = INTERVAL_S * np.arange(IMAGES, dtype=np.float32)
+    since = times[:, None, None] - (arrival + start_s).astype(np.float32)
+    up = np.clip(since / (1.6 * rise_s), 0, None) ** 2
+    course = up / (0.2 + up) * np.exp(-np.clip(since - rise_s, 0, None) / fall_s)
+    # The front dies over some seconds; where the wave is weak, it stays weak.
+    reached = 1 / (1 + np.exp(np.clip((arrival - last_s) / 2, -50, 50)))
+    strength = np.clip(_field(random, 2.2, 0.15), 0.5, 1.5) * reached
+    course *= (strength * gaussian_filter(cortex.astype(float), 2)).astype(np.float32)
+    return course
 
 
 def _noise(level: int, vessels: np.ndarray, random: np.random.Generator) -> np.ndarray:
