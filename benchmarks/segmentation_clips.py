@@ -50,7 +50,7 @@ class Level(NamedTuple):
     seed: int
 
 
-LEVELS = {1: Level(16.0, 30.0, 1000), 2: Level(9.0, 16.0, 2000), 3: Level(5.0, 9.0, 3000)}
+LEVELS = {1: Level(16.0, 30.0, 1000), 2: Level(9.0, 16.0, 2000), 3: Level(4.5, 8.5, 3000)}
 
 Kind = Literal["development", "test"]
 

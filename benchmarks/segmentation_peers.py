@@ -26,8 +26,13 @@ FIRST_MM = 0.5
 LEFT_SD = 3.0
 
 
-def _propagate(one: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> Method:
-    """Make a method of a function of (signed map, previous mask, where the wave may be)."""
+def _propagate(
+    one: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray], *, whole: bool = False
+) -> Method:
+    """Make a method of a function of (signed map, previous mask, where the wave may be).
+
+    The function gets the part of the map around the place where the wave may be, or the whole map.
+    """
 
     def method(
         change: np.ndarray, times_s: np.ndarray, pixel_size_mm: float, prompts: Sequence[Any]
@@ -51,7 +56,7 @@ def _propagate(one: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) 
                 sd = 1.4826 * np.median(abs(signed - middle))
                 if index > first and np.percentile(signed[near], 99) < middle + LEFT_SD * sd:
                     continue  # nothing: the next map is searched near the same mask
-                part = _box(near)
+                part = np.s_[:, :] if whole else _box(near)
                 found[index][part] = one(signed[part] - middle, last[part], near[part])
                 if found[index].any():
                     last, seen = found[index], index
@@ -113,3 +118,6 @@ PEERS: dict[str, Method] = {
     "random walker per map (scikit-image)": _propagate(_random_walker),
     "active contour (scikit-image, Chan-Vese)": _propagate(_active_contour),
 }
+
+#: The walker on whole maps, as it is called on an image; the results are the same or worse.
+WHOLE_MAP_WALKER = _propagate(_random_walker, whole=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,6 +142,3 @@ def draw_clip(clip: LabelledClip, masks: np.ndarray, title: str, path: Path) -> 
     figure.suptitle(title, fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=70)
-
-
-Method = Callable[[LabelledClip], np.ndarray]

@@ -124,9 +124,9 @@ class Noise:
 
         - Level 1, clear: ratio from 16 to 30.
         - Level 2: 9 to 16, and spells of 3 s spoil the picture two and a half times a minute.
-        - Level 3, severe: 5 to 9, and longer and worse spells five times a minute.
+        - Level 3, severe: 4.5 to 8.5, and longer and worse spells five times a minute.
 
-        The noise returned gives a ratio near the middle of its range (22, 12, 7) for a `Wave` of
+        The noise returned gives a ratio near the middle of its range (22, 12, 6) for a `Wave` of
         default band at 3.5 mm/min; recordings differ by a fifth.
 
         Parameters
