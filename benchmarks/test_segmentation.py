@@ -10,11 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 import segmentation_clips as definition
-from segmentation_clips import COUNTS, LEVELS, LabelledClip, clips, labelled_clip
+from segmentation_clips import COUNTS, LEVELS, LabelledClip, clips, labelled_clip, maps_of
 from segmentation_peers import PEERS, WHOLE_MAP_WALKER
 from segmentation_scores import draw_clip, mean_dice, score, tables
 
 import iosfast
+from iosfast.simulate import Simulation
 
 OURS = "iosfast, method front"
 TITLE = "Segmentation from one point"
@@ -49,6 +50,13 @@ def prompts_of(clip: LabelledClip) -> list[iosfast.Prompt]:
 
 def masks_of(method, clip: LabelledClip) -> np.ndarray:
     return method(clip.change, clip.times_s, clip.pixel_size_mm, prompts_of(clip))
+
+
+def test_every_fifth_image_makes_the_maps_of_the_default_recipe(benchmark):
+    recording = Simulation(shape=(64, 80), duration_s=41, frame_rate_hz=1, waves=())
+    maps = iosfast.preprocess(recording)
+    found = benchmark.pedantic(lambda: maps_of(recording.read()[::5]), rounds=1)
+    np.testing.assert_array_equal(found, maps.change)
 
 
 def test_quality(benchmark, timed, section, pytestconfig):

