@@ -212,7 +212,8 @@ def pytest_terminal_summary(terminalreporter, config):
     path = config.getoption("--results")
     if path:
         known = _split(path.read_text(encoding="utf-8")) if path.exists() else {}
-        path.write_text("\n".join({**known, **made}.values()), encoding="utf-8")
+        parts = {**known, **made}.values()
+        path.write_text("\n".join(part.rstrip() + "\n" for part in parts), encoding="utf-8")
 
 
 def _split(text: str) -> dict[str, str]:

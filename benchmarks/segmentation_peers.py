@@ -100,7 +100,7 @@ def _random_walker(signed: np.ndarray, last: np.ndarray, near: np.ndarray) -> np
     seeds[near & (signed > 0.75 * top)] = 1
     if not (seeds == 1).any() or not (seeds == 0).any():
         return seeds == 1
-    return random_walker(signed / top, seeds, beta=300, mode="cg_j", tol=1e-3, prob_tol=0.1) == 1
+    return random_walker(signed / top, seeds, beta=300, mode="cg_j", tol=1e-4, prob_tol=1) == 1
 
 
 def _active_contour(signed: np.ndarray, last: np.ndarray, near: np.ndarray) -> np.ndarray:
