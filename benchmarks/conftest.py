@@ -1,7 +1,8 @@
 """Recordings to time, and the table of ratios that a run ends with.
 
-``pytest benchmarks --results benchmarks/RESULTS.md`` writes the table. With ``--benchmark-disable``
-everything runs once on short recordings, for the answers only.
+``pytest benchmarks --results benchmarks/RESULTS.md`` writes the table, and below it a section for
+each file that makes one; what a run of some files did not make stays as it is. With
+``--benchmark-disable`` everything runs once on short recordings, for the answers only.
 """
 
 from __future__ import annotations
@@ -39,16 +40,24 @@ class Row:
     peer_s: float
     ratio: float
     limit: str
+    section: str = ""
 
 
 @dataclass
 class Table:
+    """What a run found: the table at the head of the results, and sections by their titles."""
+
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    sections: dict[str, list[str]] = field(default_factory=dict)
+
+    def of(self, section: str) -> list[Row]:
+        return [row for row in self.rows if row.section == section]
 
 
 def pytest_addoption(parser):
     parser.addoption("--results", type=Path, help="write the table of ratios to this file")
+    parser.addoption("--pictures", type=Path, help="draw the worst clips into this folder")
 
 
 def pytest_configure(config):
@@ -74,6 +83,7 @@ def race(benchmark, timed, request):
         rounds: int = 9,
         prepare: Callable[[], object] = lambda: None,
         seconds: Callable[[Callable[[], object]], float] = _wall_s,
+        section: str = "",
     ) -> None:
         if not timed:
             benchmark(ours)
@@ -89,7 +99,7 @@ def race(benchmark, timed, request):
         medians = {name: statistics.median(values) for name, values in times.items()}
         for name, (_, limit) in peers.items():
             ratio = medians["ours"] / medians[name]
-            row = Row(claim, medians["ours"], name, medians[name], ratio, limit)
+            row = Row(claim, medians["ours"], name, medians[name], ratio, limit, section)
             table.rows.append(row)
             benchmark.extra_info[name] = {"median_s": medians[name], "ratio": ratio}
         benchmark.pedantic(ours, setup=lambda: prepare() and None, rounds=3 if rounds > 3 else 1)
@@ -106,6 +116,13 @@ def _wall_s(function: Callable[[], object]) -> float:
 @pytest.fixture
 def note(request):
     return request.config.iosfast_table.notes.append
+
+
+@pytest.fixture
+def section(request) -> Callable[[str], list[str]]:
+    """Lines of a section of the results, by its title."""
+    sections = request.config.iosfast_table.sections
+    return lambda title: sections.setdefault(title, [])
 
 
 @pytest.fixture(scope="session")
@@ -187,18 +204,38 @@ def read_anew(source: Path) -> None:
 
 def pytest_terminal_summary(terminalreporter, config):
     table: Table = config.iosfast_table
-    if not table.rows and not table.notes:
+    if not table.rows and not table.notes and not table.sections:
         return
-    text = _markdown(table)
+    made = _sections(table)
     terminalreporter.write_line("")
-    terminalreporter.write_line(text)
+    terminalreporter.write_line("\n".join(made.values()))
     path = config.getoption("--results")
     if path:
-        path.write_text(text + "\n", encoding="utf-8")
+        known = _split(path.read_text(encoding="utf-8")) if path.exists() else {}
+        parts = {**known, **made}.values()
+        path.write_text("\n".join(part.rstrip() + "\n" for part in parts), encoding="utf-8")
 
 
-def _markdown(table: Table) -> str:
-    lines = [
+def _split(text: str) -> dict[str, str]:
+    """Sections of a file of results by their titles; the head's is empty."""
+    parts = ("\n" + text).split("\n## ")
+    return {"": parts[0].lstrip()} | {part.partition("\n")[0]: "## " + part for part in parts[1:]}
+
+
+def _sections(table: Table) -> dict[str, str]:
+    head = bool(table.of("") or table.notes)
+    made = {"": "\n".join([*_head(), *_rows(table.of("")), "", *table.notes, ""])} if head else {}
+    for title in dict.fromkeys((*table.sections, *(row.section for row in table.rows))):
+        if not title:
+            continue
+        lines = table.sections.get(title, [])
+        rows = _rows(table.of(title)) if table.of(title) else []
+        made[title] = "\n".join([f"## {title}", "", *_made_on(), *lines, "", *rows, ""])
+    return made
+
+
+def _head() -> list[str]:
+    return [
         "# Benchmark results",
         "",
         "Ratios of medians, ours to the peer, both timed in turns in one run; each answer is",
@@ -209,21 +246,24 @@ def _markdown(table: Table) -> str:
         "disk and the cores are shared with others: cold files vary threefold between runs, and",
         "two threads do not always have two cores.",
         "",
-        f"Machine: {_machine()}",
-        "",
-        f"Versions: {_versions()}",
-        "",
+        *_made_on(),
+    ]
+
+
+def _made_on() -> list[str]:
+    return [f"Machine: {_machine()}", "", f"Versions: {_versions()}", ""]
+
+
+def _rows(rows: list[Row]) -> list[str]:
+    return [
         "| what | ours (ms) | peer | peer (ms) | ratio | aim |",
         "|---|---|---|---|---|---|",
-    ]
-    for row in table.rows:
-        lines.append(
+        *(
             f"| {row.claim} | {1e3 * row.ours_s:.2f} | {row.peer} | {1e3 * row.peer_s:.2f} | "
             f"{row.ratio:.3f} | {row.limit} |"
-        )
-    if table.notes:
-        lines += ["", *table.notes]
-    return "\n".join(lines)
+            for row in rows
+        ),
+    ]
 
 
 def _machine() -> str:
@@ -236,7 +276,7 @@ def _machine() -> str:
 
 
 def _versions() -> str:
-    names = ("iosfast", "numpy", "scipy", "tifffile", "pytest-benchmark")
+    names = ("iosfast", "numpy", "scipy", "scikit-image", "tifffile", "pytest-benchmark")
     compiler = subprocess.run(["c++", "--version"], capture_output=True, text=True, check=False)
     found = ", ".join(f"{name} {version(name)}" for name in names)
     return f"Python {platform.python_version()}, {found}, {compiler.stdout.splitlines()[0]}"

@@ -44,7 +44,7 @@ def draw_scene(
     vessels = _vessel_absorption(shape, vessels_random) * inside
     light = 1.1 - 0.25 * window**2
     for sigma, contrast in ((0.10, 0.05), (0.02, 0.015), (0.004, 0.01)):
-        light += contrast * _cloud(texture_random.standard_normal(shape), sigma)
+        light += contrast * cloud(texture_random.standard_normal(shape), sigma)
     light = np.maximum(light, 0.05) * (0.4 + 0.6 * inside) * np.exp(-vessels)
     light *= baseline_counts / light[window <= 1].mean()
     pulsatile = light * (1 + vessel_factor * (1 - np.exp(-vessels)))
@@ -61,7 +61,7 @@ def _gaussian(shape: tuple[int, ...], sigma_px: float) -> _Doubles:
     return transfer
 
 
-def _cloud(noise: _Doubles, sigma: float) -> _Doubles:
+def cloud(noise: _Doubles, sigma: float) -> _Doubles:
     """Blur noise by a part `sigma` of the longer side; mean 0, standard deviation 1."""
     transfer = _gaussian(noise.shape, math.hypot(sigma * max(noise.shape), OPTICS_PX))
     cloud: _Doubles = np.fft.irfft2(np.fft.rfft2(noise) * transfer, s=noise.shape)

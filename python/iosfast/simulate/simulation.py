@@ -22,7 +22,9 @@ from ..errors import WriteError
 from ..readers.recording import Recording
 from ..tiff_stack import make_stack
 from .cortex import Scene, cortex_window, draw_scene
-from .wave import Noise, Wave
+from .disturbance import Disturbances, Streams, shifted
+from .noise import Noise
+from .wave import Wave
 
 _Image = NDArray[np.float32]
 _Doubles = NDArray[np.float64]
@@ -31,10 +33,9 @@ _Doubles = NDArray[np.float64]
 BIN_SAMPLES = 4
 #: Maps that reach less than this part of a wave's amplitude have an empty mask.
 EMPTY_BELOW = 0.02
-#: Seconds that one movement of the animal takes, there and back.
-JITTER_SECONDS = 0.5
 # A random stream of its own for each purpose: no setting changes what another one draws.
-_TEXTURE, _VESSELS, _PULSE, _DRIFT, _JITTER, _DROPPED, _FRAME = range(7)
+_TEXTURE, _VESSELS, _DROPPED, _FRAME = 0, 1, 5, 6
+DISTURBANCE_STREAMS = Streams(pulse=2, drift=3, jitter=4, vasomotion=7, spells=8, spell_frame=9)
 
 
 class _Arrival(NamedTuple):
@@ -192,56 +193,29 @@ class Simulation(Recording):
         return total
 
     @cached_property
-    def _light(self) -> _Doubles:
-        """Illumination of every frame; 1 without drift."""
-        phase = self._random(_DRIFT).uniform(0, 2 * np.pi)
-        drift = np.sin(2 * np.pi / self.noise.drift_period_s * self.times_s + phase)
-        light: _Doubles = 1 + self.noise.drift_percent / 100 * drift
-        return light
-
-    @cached_property
-    def _pulse(self) -> _Doubles:
-        """Heartbeat and breathing of every frame, as a fraction of the background."""
-        noise, turns = self.noise, 2 * np.pi * self.times_s
-        phases = self._random(_PULSE).uniform(0, 2 * np.pi, 2)
-        heart = noise.heartbeat_percent * np.sin(noise.heartbeat_hz * turns + phases[0])
-        breath = noise.breathing_percent * np.sin(noise.breathing_hz * turns + phases[1])
-        pulse: _Doubles = (heart + breath) / 100
-        return pulse
-
-    @cached_property
-    def _shift_px(self) -> _Doubles:
-        """Shift (dy, dx) of every frame, shape (T, 2)."""
-        shift = np.zeros((len(self), 2))
-        random, last_s = self._random(_JITTER), self.times_s[-1]
-        count = random.poisson(self.noise.jitter_per_min * (last_s + JITTER_SECONDS) / 60)
-        for _ in range(count if self.noise.jitter_px else 0):
-            begin, angle = random.uniform(-JITTER_SECONDS, last_s), random.uniform(0, 2 * np.pi)
-            size = self.noise.jitter_px * random.uniform(0.3, 1)
-            span = slice(*np.searchsorted(self.times_s, (begin, begin + JITTER_SECONDS)))
-            course = np.sin(np.pi * (self.times_s[span] - begin) / JITTER_SECONDS) ** 2
-            shift[span] += size * course[:, None] * (math.sin(angle), math.cos(angle))
-        # Movements that coincide must not leave the range where first order in the shift holds.
-        length = np.maximum(np.hypot(shift[:, :1], shift[:, 1:]), 1e-12)
-        return shift * np.minimum(1, self.noise.jitter_px / length)
+    def _disturbances(self) -> Disturbances:
+        return Disturbances(
+            self.noise, self.times_s, self.shape[1:], self._random, DISTURBANCE_STREAMS
+        )
 
     def _expected(self, index: int) -> _Image:
         """Make the counts of one frame before the camera's noise."""
-        scene = self._scene
+        scene, disturbances = self._scene, self._disturbances
+        light = np.float32(disturbances.light[index])
         frame = self._change(self.times_s[index])
         if frame is None:
-            frame = scene.background * np.float32(self._light[index])
+            frame = scene.background * light
         else:
             frame += np.float32(1)
-            frame *= np.float32(self._light[index])
+            frame *= light
             frame *= scene.background
-        if self._pulse[index]:
-            frame += np.float32(self._pulse[index]) * scene.pulsatile
-        dy, dx = self._shift_px[index]
-        if dy or dx:
-            frame -= np.float32(dy) * scene.gradient_y
-            frame -= np.float32(dx) * scene.gradient_x
-        return frame
+        disturbed = disturbances.change(index, int(self._numbers[index]))
+        if disturbed is not None:
+            disturbed += np.float32(1)
+            frame *= disturbed
+        if disturbances.pulse[index]:
+            frame += np.float32(disturbances.pulse[index]) * scene.pulsatile
+        return shifted(frame, scene, *disturbances.shift_px(index))
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         gain, read_noise = self.noise.electrons_per_count, self.noise.read_noise_counts

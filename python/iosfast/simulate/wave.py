@@ -1,9 +1,9 @@
-"""Spreading waves, and what stands between them and the camera's counts."""
+"""Spreading waves."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -122,71 +122,3 @@ def _smoothstep(seconds: _Image, width_s: float) -> _Image:
     step *= part
     step *= part
     return step
-
-
-@dataclass(frozen=True)
-class Noise:
-    """What stands between the signal and the camera's counts.
-
-    Parameters
-    ----------
-    electrons_per_count : float, optional
-        Shot noise has the variance counts / electrons_per_count. None: no shot noise.
-    read_noise_counts : float
-        Standard deviation of the camera's read noise, counts.
-    heartbeat_percent, breathing_percent : float
-        Amplitude of the sinusoidal modulation of tissue, in percent of the background.
-    heartbeat_hz, breathing_hz : float
-        Their frequencies; above half the frame rate they alias, as with a camera.
-    vessel_factor : float
-        The modulation in a vessel is up to (1 + vessel_factor) times that of tissue.
-    drift_percent, drift_period_s : float
-        Amplitude (percent) and period (s) of the sinusoidal drift of the illumination.
-    jitter_px : float
-        Greatest shift by a movement of the animal, 0 to 1 pixel; first order in the shift.
-    jitter_per_min : float
-        Mean number of movements per minute, each half a second long.
-    dropped_fraction : float
-        Part of the frames that is missing, 0 to below 1. The first frame is always there.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is of the wrong type or out of its range.
-
-    Notes
-    -----
-    A value of 0 switches its kind of noise off.
-    """
-
-    electrons_per_count: float | None = 3.0
-    read_noise_counts: float = 5.0
-    heartbeat_percent: float = 0.05
-    heartbeat_hz: float = 8.3
-    breathing_percent: float = 0.1
-    breathing_hz: float = 2.1
-    vessel_factor: float = 2.0
-    drift_percent: float = 0.5
-    drift_period_s: float = 300.0
-    jitter_px: float = 0.2
-    jitter_per_min: float = 4.0
-    dropped_fraction: float = 0.0005
-
-    def __post_init__(self) -> None:
-        """Check every parameter."""
-        above = ("electrons_per_count", "heartbeat_hz", "breathing_hz", "drift_period_s")
-        for name, value in asdict(self).items():
-            if value is not None or name != "electrons_per_count":
-                high = 100 if name.endswith("_percent") else math.inf
-                high = 1 if name in ("jitter_px", "dropped_fraction") else high
-                checked = arguments.number(name, value, 0, high, above=name in above)
-                object.__setattr__(self, name, checked)
-        if self.dropped_fraction == 1:
-            raise ValueError("dropped_fraction must be below 1, not 1")
-
-    @classmethod
-    def none(cls) -> Noise:
-        """No noise of any kind, no frame dropped: only rounding to counts remains."""
-        percent = ("heartbeat_percent", "breathing_percent", "drift_percent")
-        off = ("read_noise_counts", *percent, "jitter_px", "dropped_fraction")
-        return cls(electrons_per_count=None, **dict.fromkeys(off, 0.0))
