@@ -14,6 +14,7 @@ except ImportError as _error:
 
 from . import sam2, simulate
 from .errors import IosfastWarning, ReadError, WriteError
+from .evaluate import Evaluation, Scoring, evaluate
 from .live import Preprocessor
 from .maps import Map, Maps
 from .masks import cortex_mask, read_mask
@@ -24,6 +25,7 @@ from .recipe import Recipe
 from .storage import load
 
 __all__ = [
+    "Evaluation",
     "IosfastWarning",
     "Map",
     "Maps",
@@ -32,9 +34,11 @@ __all__ = [
     "ReadError",
     "Recipe",
     "Recording",
+    "Scoring",
     "WriteError",
     "__version__",
     "cortex_mask",
+    "evaluate",
     "load",
     "measure",
     "open_recording",
