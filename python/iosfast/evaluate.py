@@ -355,10 +355,10 @@ def _pairs(predicted: Any, truth: Any, each_object: bool, missing: str) -> Itera
     else:
         from .labelled_pairs import pairs_of_labels
 
-        for clip, name, names, ours, theirs in pairs_of_labels(
+        for clip, of_object, names, ours, theirs in pairs_of_labels(
             predicted, truth, each_object, missing
         ):
-            yield _Pair(clip, name, names, ours, theirs)
+            yield _Pair(clip, of_object, names, ours, theirs)
 
 
 def _pairs_of_arrays(clip: str, predicted: Any, truth: Any, each_object: bool) -> Iterator[_Pair]:
@@ -379,7 +379,8 @@ def _pairs_of_arrays(clip: str, predicted: Any, truth: Any, each_object: bool) -
         for number, (a, b) in enumerate(zip(ours, theirs, strict=True), 1):
             yield _Pair(clip, number, names, a != 0, b != 0)
     else:
-        yield _Pair(clip, None, names, ours.any(axis=0), theirs.any(axis=0))
+        any_of = [np.asarray(stacks.any(axis=0)) for stacks in (ours, theirs)]
+        yield _Pair(clip, None, names, *any_of)
 
 
 def _of(clip: str) -> str:

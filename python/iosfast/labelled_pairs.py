@@ -107,4 +107,5 @@ def _drawn(
     objects = labels.objects if key is None else (key,) * (key in labels.objects)
     if not objects:
         return np.zeros((len(names), *shape), bool)
-    return labels.masks(names=names, objects=objects, shape=shape).any(axis=0)
+    masks: _Masks = labels.masks(names=names, objects=objects, shape=shape).any(axis=0)
+    return masks

@@ -41,16 +41,20 @@ def bar_length_mm(width_mm: float) -> float:
 
 
 def scale_bar(
-    axis: Axes, shape: tuple[int, int], pixel_size_mm: float | None, size: float = 7
+    axis: Axes,
+    shape: tuple[float, float],
+    pixel_size_mm: float | None,
+    size: float = 7,
+    corner: tuple[float, float] = (0.0, 0.0),
 ) -> None:
-    """Draw a bar with its length at the lower left of an image of (Y, X) pixels."""
+    """Draw a bar with its length at the lower left of (Y, X) pixels, from a corner (x, y) on."""
     if pixel_size_mm is None:
         return
     height, width = shape
     length_mm = bar_length_mm(width * pixel_size_mm)
     if not length_mm:
         return
-    begin, y = 0.06 * width, 0.92 * height
+    begin, y = corner[0] + 0.06 * width, corner[1] + 0.92 * height
     end = begin + length_mm / pixel_size_mm
     axis.plot([begin, end], [y, y], color="white", linewidth=2, path_effects=edged(3.6))
     axis.text(

@@ -23,7 +23,9 @@ _Doubles = NDArray[np.float64]
 #: Times between lines of equal arrival.
 STEPS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 #: At most so many lines are drawn.
-MOST_LINES = 14
+MOST_LINES = 12
+#: Least part of the field that a picture of one wave shows.
+LEAST_VIEW = 0.3
 #: Arrows of the front's direction along the longer side of the wave.
 ARROWS = 9
 
@@ -108,7 +110,7 @@ def isochrones(
     image : ndarray, shape (Y, X) or (Y, X, 3), optional
         Such as the mean image.
     step_s : float, optional
-        Time between the lines. None: a round one that makes at most 14 lines.
+        Time between the lines. None: a round one that makes at most 12 lines.
     arrows : bool
         Draw where the front heads.
     title : str
@@ -167,8 +169,8 @@ def speed_map(
     image : ndarray, shape (Y, X) or (Y, X, 3), optional
         Such as the mean image.
     limits_mm_min : pair of float, optional
-        Speeds of the first and the last colour. None: from 0 to 1.5 times the 90th percentile of the
-        fastest wave.
+        Speeds of the first and the last colour. None: from 0 to 1.5 times the 90th percentile of
+        the fastest wave.
     title : str
     width_in : float
         Width of the figure in inches.
@@ -189,7 +191,7 @@ def speed_map(
     scale = _speed_scale(measurement, limits_mm_min)
     grid = figure.subplots(count, 2, squeeze=False, width_ratios=(1.7, 1))
     for number, (axis, beside) in enumerate(grid):
-        _ground(axis, measurement, image)
+        _ground(axis, measurement, image, np.isfinite(measurement.activation_time_s[number]))
         speed = measurement.front_speed_mm_min[number]
         told = np.isfinite(speed)
         if not told.any():
@@ -262,10 +264,11 @@ def _arrows(
 ) -> None:
     """Arrows along the gradient of the arrival, at places of a grid that are not near labels."""
     y, x = np.nonzero(np.isfinite(arrival))
-    step = max(1, round(max(np.ptp(y), np.ptp(x)) / ARROWS))
+    step = max(1, round(float(max(np.ptp(y), np.ptp(x))) / ARROWS))
     if min(arrival.shape) < 3 or step < 4:
         return
-    along_y, along_x = np.gradient(arrival, *pixel_size_mm)
+    along_y = np.asarray(np.gradient(arrival, pixel_size_mm[0], axis=0))
+    along_x = np.asarray(np.gradient(arrival, pixel_size_mm[1], axis=1))
     grid = np.zeros(arrival.shape, bool)
     grid[y.min() + step // 2 :: step, x.min() + step // 2 :: step] = True
     length = np.hypot(along_x, along_y)
@@ -312,7 +315,10 @@ def _lay(
     rgba = np.zeros((*values.shape, 4), np.uint8)
     rgba[..., :3] = scale.rgb(values)
     rgba[told, 3] = round(255 * opacity)
+    view = axis.get_xlim(), axis.get_ylim()
     axis.imshow(rgba, aspect=axis.get_aspect(), interpolation="nearest")
+    axis.set_xlim(view[0])
+    axis.set_ylim(view[1])
 
 
 def _shape(measurement: Measurement) -> tuple[int, int]:
@@ -330,7 +336,13 @@ def _named(measurement: Measurement, number: int, text: str) -> str:
     return text if alone else f"wave {measurement.objects[number]}: {text}"
 
 
-def _ground(axis: Axes, measurement: Measurement, image: NDArray[Any] | None) -> None:
+def _ground(
+    axis: Axes,
+    measurement: Measurement,
+    image: NDArray[Any] | None,
+    wave: NDArray[np.bool_] | None = None,
+) -> None:
+    """Draw the image with a bar of scale, or the part of it in which a wave is."""
     shape = _shape(measurement)
     axis.set_axis_off()
     if image is None:
@@ -340,7 +352,18 @@ def _ground(axis: Axes, measurement: Measurement, image: NDArray[Any] | None) ->
         if ground.ndim == 2:
             ground = ColorScale.of_images(ground).rgb(ground)
     axis.imshow(ground, aspect=_aspect(measurement), interpolation="nearest")
-    scale_bar(axis, shape, measurement.pixel_size_mm[1])
+    zoom, x, y = 1.0, shape[1] / 2, shape[0] / 2
+    if wave is not None and wave.any():
+        rows, columns = np.nonzero(wave)
+        x, y = (float(columns.min() + columns.max()) / 2, float(rows.min() + rows.max()) / 2)
+        part = max(np.ptp(columns) / shape[1], np.ptp(rows) / shape[0])
+        zoom = float(np.clip(1.25 * part, LEAST_VIEW, 1))
+    height, width = zoom * shape[0], zoom * shape[1]
+    left = float(np.clip(x - width / 2, 0, shape[1] - width)) - 0.5
+    top = float(np.clip(y - height / 2, 0, shape[0] - height)) - 0.5
+    axis.set_xlim(left, left + width)
+    axis.set_ylim(top + height, top)
+    scale_bar(axis, (height, width), measurement.pixel_size_mm[1], corner=(left, top))
 
 
 def _figure(
@@ -366,8 +389,9 @@ def _figures(
         figsize=(number * width_in, of_map + 0.3 + 0.2 * bool(title)), layout="constrained"
     )
     axes = list(figure.subplots(1, number, squeeze=False)[0])
-    for axis in axes:
-        _ground(axis, measurement, image)
+    waves = measurement.activation_time_s if count is None else np.full((1, 1, 1), np.nan)
+    for axis, wave in zip(axes, waves, strict=True):
+        _ground(axis, measurement, image, np.isfinite(wave))
     if title:
         figure.suptitle(title, fontsize=9)
     return figure, axes
