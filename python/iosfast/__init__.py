@@ -12,7 +12,7 @@ except ImportError as _error:
         "pip (pip install .) instead of importing it from its source folder"
     ) from _error
 
-from . import sam2, simulate
+from . import figures, sam2, simulate
 from .errors import IosfastWarning, ReadError, WriteError
 from .evaluate import Evaluation, Scoring, evaluate
 from .live import Preprocessor
@@ -23,6 +23,7 @@ from .preprocess import preprocess
 from .readers import Recording, open_recording
 from .recipe import Recipe
 from .storage import load
+from .video import tracking_video
 
 __all__ = [
     "Evaluation",
@@ -39,6 +40,7 @@ __all__ = [
     "__version__",
     "cortex_mask",
     "evaluate",
+    "figures",
     "load",
     "measure",
     "open_recording",
@@ -46,4 +48,5 @@ __all__ = [
     "read_mask",
     "sam2",
     "simulate",
+    "tracking_video",
 ]

@@ -80,16 +80,20 @@ class ColorScale:
         low, high = np.percentile(told, (1, 99.5)).tolist() if told.size else (0.0, 1.0)
         return cls(low, high if high > low else low + 1, label, colors)
 
+    def indices(self, images: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the number of the colour of each value; of those that are not finite, 0."""
+        last = len(self.colors) - 1
+        index: NDArray[np.float32] = np.subtract(images, np.float32(self.low), dtype=np.float32)
+        index *= np.float32(last / (self.high - self.low))
+        index += np.float32(0.5)
+        np.clip(index, 0, last, out=index)
+        if np.asarray(images).dtype.kind == "f":
+            index[~np.isfinite(images)] = 0
+        return index.astype(np.uint8)
+
     def rgb(self, images: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the colours of values, uint8 (..., 3); those that are not finite are the first."""
-        table = np.asarray(self.colors)
-        scale = np.float32((len(table) - 1) / (self.high - self.low))
-        index = np.asarray(images, np.float32) - np.float32(self.low)
-        index *= scale
-        index += np.float32(0.5)
-        np.nan_to_num(index, copy=False)
-        np.clip(index, 0, len(table) - 1, out=index)
-        return np.asarray(table[index.astype(np.uint8)])
+        return np.asarray(np.asarray(self.colors)[self.indices(images)])
 
     def bar(self, figure: Figure, axes: list[Axes], **placing: Any) -> None:
         """Draw the scale beside axes."""
