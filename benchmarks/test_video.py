@@ -69,8 +69,9 @@ def animate(path, images, masks, change, result, shape):
     edge = axis.plot([], [], color="orange", linewidth=2)[0]
     way = axis.plot([], [], color="white", linewidth=2)[0]
     arrow = axis.annotate("", (0, 0), (0, 0), arrowprops={"arrowstyle": "-|>", "color": "lime"})
-    axis.plot([20, 120], [0.95 * masks.shape[1]] * 2, color="white", linewidth=3)
-    axis.text(20, 0.93 * masks.shape[1], "2 mm", color="white", fontsize=14)
+    bottom, across = masks.shape[1:]
+    axis.plot([0.04 * across, 0.24 * across], [0.95 * bottom] * 2, color="white", linewidth=3)
+    axis.text(0.04 * across, 0.93 * bottom, "2 mm", color="white", fontsize=14)
     bar = figure.add_axes((0.7, 0.11, 0.2, 0.015))
     bar.imshow(np.linspace(-1, 1, 256)[None], cmap="RdBu_r", aspect="auto", extent=(-1, 1, 0, 1))
     bar.set_yticks([])

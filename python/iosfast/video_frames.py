@@ -217,7 +217,7 @@ class TrackingFrames:
         end = x + round(length_mm / field_mm * self._width)
         draw.rectangle((x - 1, y - self._line_px - 2, end + 1, y + 1), fill=_DARK)
         draw.rectangle((x, y - self._line_px - 1, end, y), fill=_WHITE)
-        self._text(draw, (x, y - 0.5 * text), f"{length_mm:g} mm", "ls", edge=True)
+        self._text(draw, (x, y - 0.7 * text), f"{length_mm:g} mm", "ls", edge=True)
 
     def _write(self, draw: ImageDraw.ImageDraw, number: int) -> None:
         """Write the time, and the figures of each wave."""
