@@ -16,6 +16,7 @@ __all__: list[str] = [
     "FrameSource",
     "MASK_COUNTS",
     "MAX_BOX",
+    "MAX_COORDINATE",
     "MAX_FRAMES_PER_BIN",
     "MAX_MASK_SIDE",
     "bin_frames",
@@ -23,9 +24,12 @@ __all__: list[str] = [
     "change_maps",
     "fit_arrival",
     "mask_geometry",
+    "fill_polygons",
+    "find_crossings",
     "mean_dtype",
     "probe_files",
     "read_records",
+    "trace_masks",
 ]
 
 class FrameSource:
@@ -290,6 +294,30 @@ def mask_geometry(
 
     masks is uint8 (N, T, Y, X), other than 0 inside. Writes out, int32 (N, Y, X): the
     first image that covers a pixel, or -1.
+def fill_polygons(
+    points: numpy.typing.NDArray[numpy.float64],
+    starts: numpy.typing.NDArray[numpy.int64],
+    images: numpy.typing.NDArray[numpy.int64],
+    objects: numpy.typing.NDArray[numpy.int64],
+    masks: numpy.typing.NDArray[numpy.uint8],
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    progress: collections.abc.Callable[[int], None] | None = None,
+) -> None:
+    """
+    Fill polygons into masks, uint8 (objects, T, Y, X), in their order.
+
+    points is float64 (N, 2), starts int64 (P + 1,): where each polygon begins, and N.
+    images and objects, int64 (P,), name the masks; images must not decrease, and an object
+    of -1 clears the pixels in the masks of all objects.
+    """
+
+def find_crossings(
+    points: numpy.typing.NDArray[numpy.float64],
+    starts: numpy.typing.NDArray[numpy.int64],
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> numpy.typing.NDArray[numpy.uint8]:
+    """
+    Whether each polygon crosses itself, uint8 (P,); see fill_polygons for the arguments.
     """
 
 def mean_dtype(dtype: numpy.dtype[typing.Any]) -> numpy.dtype[typing.Any]:
@@ -347,6 +375,25 @@ MASK_COUNTS: tuple = (
     "overlap",
     "new",
 )
+def trace_masks(
+    masks: numpy.typing.NDArray[numpy.uint8],
+    tolerance_px: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    progress: collections.abc.Callable[[int], None] | None = None,
+) -> tuple[
+    numpy.typing.NDArray[numpy.float64],
+    numpy.typing.NDArray[numpy.int64],
+    numpy.typing.NDArray[numpy.int64],
+    numpy.typing.NDArray[numpy.int64],
+]:
+    """
+    Outlines of masks, uint8 (N, Y, X).
+
+    Returns points, float64 (M, 2), starts, int64 (P + 1,), and for each outline its mask and
+    its layer, int64 (P,).
+    """
+
 MAX_BOX: int = 255
+MAX_COORDINATE: float = 1000000000.0
 MAX_FRAMES_PER_BIN: int = 65537
 MAX_MASK_SIDE: int = 32768

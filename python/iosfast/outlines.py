@@ -93,9 +93,12 @@ class PolygonList:
 def corners_of(polygon: ArrayLike, name: str = "polygon") -> NDArray[np.float64]:
     """Return at least three finite (x, y) as float64 (N, 2), or raise ValueError."""
     try:
-        corners = np.array(polygon, np.float64)
+        corners = np.array(polygon)
+        if corners.dtype.kind not in "iuf":
+            raise ValueError
+        corners = corners.astype(np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a list of (x, y), not {polygon!r}") from None
+        raise ValueError(f"{name} must be a list of (x, y), not {polygon!r:.200}") from None
     if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3:
         raise ValueError(f"{name} must be at least three (x, y), not of shape {corners.shape}")
     if not np.isfinite(corners).all():
@@ -206,7 +209,9 @@ def trace_stack(
     )
     result: list[list[Outline]] = [[] for _ in range(len(checked))]
     bounds = starts.tolist()
-    for index, layer, first, end in zip(of.tolist(), layers.tolist(), bounds, bounds[1:], strict=False):
+    for index, layer, first, end in zip(
+        of.tolist(), layers.tolist(), bounds, bounds[1:], strict=False
+    ):
         result[index].append(Outline(points[first:end], layer))
     return result
 
