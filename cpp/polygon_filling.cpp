@@ -92,25 +92,25 @@ void PolygonFiller::sort_row(std::size_t row) {
               begin + static_cast<std::ptrdiff_t>(row_starts_[row + 1]));
 }
 
-void fill_polygons(const PolygonList& polygons, std::span<const std::int64_t> images,
-                   std::span<const std::int64_t> objects, std::size_t object_count,
+void fill_polygons(const PolygonList& polygons, std::span<const std::int64_t> image_of,
+                   std::span<const std::int64_t> object_of, std::size_t object_count,
                    std::size_t image_count, std::size_t height, std::size_t width,
                    std::uint8_t* masks, unsigned threads, const Poll& poll) {
     const std::size_t count = polygons.size();
     std::vector<std::size_t> first(image_count + 1, count);
     for (std::size_t p = 0; p < count; ++p) {
-        if (images[p] < 0 || static_cast<std::size_t>(images[p]) >= image_count)
-            throw std::invalid_argument("images must be at least 0 and below their number");
-        if (p > 0 && images[p] < images[p - 1])
-            throw std::invalid_argument("images must not decrease");
-        if (objects[p] < kErase || objects[p] >= static_cast<std::int64_t>(object_count))
-            throw std::invalid_argument("objects must be at least -1 and below their number");
+        if (image_of[p] < 0 || static_cast<std::size_t>(image_of[p]) >= image_count)
+            throw std::invalid_argument("image_of must be at least 0 and below their number");
+        if (p > 0 && image_of[p] < image_of[p - 1])
+            throw std::invalid_argument("image_of must not decrease");
+        if (object_of[p] < kErase || object_of[p] >= static_cast<std::int64_t>(object_count))
+            throw std::invalid_argument("object_of must be at least -1 and below their number");
     }
     for (const Point& point : polygons.points) {
         if (!(std::abs(point.x) <= kMaxCoordinate) || !(std::abs(point.y) <= kMaxCoordinate))
             throw std::invalid_argument("points must be finite and not beyond 1e9");
     }
-    for (std::size_t p = count; p-- > 0;) first[static_cast<std::size_t>(images[p])] = p;
+    for (std::size_t p = count; p-- > 0;) first[static_cast<std::size_t>(image_of[p])] = p;
     for (std::size_t i = image_count; i-- > 0;) first[i] = std::min(first[i], first[i + 1]);
 
     const std::size_t pixels = height * width;
@@ -121,8 +121,8 @@ void fill_polygons(const PolygonList& polygons, std::span<const std::int64_t> im
             return
                 [&, filler = PolygonFiller()](std::size_t image, std::atomic<bool>& stop) mutable {
                     for (std::size_t p = first[image]; p < first[image + 1] && !stop; ++p) {
-                        const bool erase = objects[p] == kErase;
-                        const std::size_t from = erase ? 0 : static_cast<std::size_t>(objects[p]);
+                        const bool erase = object_of[p] == kErase;
+                        const std::size_t from = erase ? 0 : static_cast<std::size_t>(object_of[p]);
                         const std::size_t to = erase ? object_count : from + 1;
                         filler.fill(polygons[p], window,
                                     [&](std::size_t y, std::size_t begin, std::size_t end) {

@@ -87,6 +87,7 @@ class Tracer {
             find_components();
             if (starts_.empty()) return;
             for (const Run& start : starts_) {
+                if (*filled_.at(start.y, start.first)) continue;  // an island: drawn above its hole
                 follow(start);
                 filler_.fill(corners_, all, [&](std::size_t y, std::size_t begin, std::size_t end) {
                     std::memset(filled_.at(y, begin), 1, end - begin + 1);

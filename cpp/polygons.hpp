@@ -34,12 +34,12 @@ struct PolygonList {
 inline constexpr std::int64_t kErase = -1;
 
 // Fill closed polygons into masks of 0 and 1, (objects, images, height, width), in the order given:
-// polygon p is set in mask objects[p] of image images[p]; one with kErase for its object is cleared
-// from the masks of all objects. A polygon holds the pixels whose centre is inside by the even-odd
-// rule, or on its border: exactly, if its corners are whole numbers. `images` must not decrease.
-// Throws std::invalid_argument if a number is out of range.
-void fill_polygons(const PolygonList& polygons, std::span<const std::int64_t> images,
-                   std::span<const std::int64_t> objects, std::size_t object_count,
+// polygon p is set in mask object_of[p] of image image_of[p]; one with kErase for its object is
+// cleared from the masks of all objects. A polygon holds the pixels whose centre is inside by the
+// even-odd rule, or on its border: exactly, if its corners are whole numbers. `image_of` must not
+// decrease. Throws std::invalid_argument if a number is out of range.
+void fill_polygons(const PolygonList& polygons, std::span<const std::int64_t> image_of,
+                   std::span<const std::int64_t> object_of, std::size_t object_count,
                    std::size_t image_count, std::size_t height, std::size_t width,
                    std::uint8_t* masks, unsigned threads, const Poll& poll = {});
 
@@ -51,12 +51,13 @@ struct Outlines {
 };
 
 // Outlines of every mask (0 or not), through the centres of the pixels at its border: those of the
-// 8-connected components are layer 0, those of what they fill too much layer 1, of what these take
-// away too much layer 2, and so on. Filling even layers and erasing odd ones, in ascending order,
-// gives the mask again, to the bit. Only corners are kept, at least three: where there are fewer,
-// an outline is widened by a quarter of a pixel, which reaches no other pixel's centre.
-// With a tolerance, corners are left out as long as every pixel that changes lies within
-// tolerance_px of the outline as it was; outlines that would vanish are kept as they are.
+// outermost 8-connected components are layer 0, those of what they fill too much (holes) layer 1,
+// of what these take away too much (islands) layer 2, and so on. Filling even layers and erasing
+// odd ones, in ascending order, gives the mask again, to the bit. Only corners are kept, at least
+// three: where there are fewer, an outline is widened by a quarter of a pixel, which reaches no
+// other pixel's centre. With a tolerance, corners are left out as long as every pixel that changes
+// lies within tolerance_px of the outline as it was; outlines that would vanish are kept as they
+// are.
 Outlines trace_masks(const std::uint8_t* masks, std::size_t count, std::size_t height,
                      std::size_t width, double tolerance_px, unsigned threads,
                      const Poll& poll = {});

@@ -44,13 +44,13 @@ void bind_polygons(py::module_& m) {
 
     m.def(
         "fill_polygons",
-        [](const Coordinates& points, const Integers& starts, const Integers& images,
-           const Integers& objects, Bytes masks, unsigned threads, const Progress& progress) {
+        [](const Coordinates& points, const Integers& starts, const Integers& image_of,
+           const Integers& object_of, Bytes masks, unsigned threads, const Progress& progress) {
             const PolygonList polygons = polygon_list(points, starts);
-            const auto of_images = numbers(images, "images", polygons.size());
-            const auto of_objects = numbers(objects, "objects", polygons.size());
-            need(masks.ndim() == 4,
-                 "masks must have shape (objects, T, Y, X), not " + shape_of(masks));
+            const auto of_images = numbers(image_of, "image_of", polygons.size());
+            const auto of_objects = numbers(object_of, "object_of", polygons.size());
+            need(masks.ndim() == 4 && masks.size() > 0,
+                 "masks must be a non-empty array (objects, T, Y, X), not " + shape_of(masks));
             const auto size = [&](int axis) { return static_cast<std::size_t>(masks.shape(axis)); };
             std::uint8_t* out = writable(masks, "masks");
             const Poll poll = poll_for(progress);
@@ -58,18 +58,19 @@ void bind_polygons(py::module_& m) {
             fill_polygons(polygons, of_images, of_objects, size(0), size(1), size(2), size(3), out,
                           threads, poll);
         },
-        "points"_a.noconvert(), "starts"_a.noconvert(), "images"_a.noconvert(),
-        "objects"_a.noconvert(), "masks"_a.noconvert(), "threads"_a = 0,
+        "points"_a.noconvert(), "starts"_a.noconvert(), "image_of"_a.noconvert(),
+        "object_of"_a.noconvert(), "masks"_a.noconvert(), "threads"_a = 0,
         "progress"_a.none(true) = py::none(),
         "Fill polygons into masks, uint8 (objects, T, Y, X), in their order.\n\n"
         "points is float64 (N, 2), starts int64 (P + 1,): where each polygon begins, and N.\n"
-        "images and objects, int64 (P,), name the masks; images must not decrease, and an object\n"
+        "image_of and object_of, int64 (P,), name the masks; image_of must not decrease, and an "
+        "object\n"
         "of -1 clears the pixels in the masks of all objects.");
 
     m.def(
         "trace_masks",
         [](const Bytes& masks, double tolerance_px, unsigned threads, const Progress& progress) {
-            need(masks.ndim() == 3, "masks must have shape (N, Y, X), not " + shape_of(masks));
+            need_stack(masks, "masks");
             need(tolerance_px >= 0, "tolerance_px must be at least 0");
             const auto size = [&](int axis) { return static_cast<std::size_t>(masks.shape(axis)); };
             const std::uint8_t* from = masks.data();

@@ -297,8 +297,8 @@ def mask_geometry(
 def fill_polygons(
     points: numpy.typing.NDArray[numpy.float64],
     starts: numpy.typing.NDArray[numpy.int64],
-    images: numpy.typing.NDArray[numpy.int64],
-    objects: numpy.typing.NDArray[numpy.int64],
+    image_of: numpy.typing.NDArray[numpy.int64],
+    object_of: numpy.typing.NDArray[numpy.int64],
     masks: numpy.typing.NDArray[numpy.uint8],
     threads: typing.SupportsInt | typing.SupportsIndex = 0,
     progress: collections.abc.Callable[[int], None] | None = None,
@@ -307,7 +307,7 @@ def fill_polygons(
     Fill polygons into masks, uint8 (objects, T, Y, X), in their order.
 
     points is float64 (N, 2), starts int64 (P + 1,): where each polygon begins, and N.
-    images and objects, int64 (P,), name the masks; images must not decrease, and an object
+    image_of and object_of, int64 (P,), name the masks; image_of must not decrease, and an object
     of -1 clears the pixels in the masks of all objects.
     """
 

@@ -79,6 +79,8 @@ class PolygonList:
         `images` and `objects`, int (P,), name the mask of each; images must not decrease. A
         polygon whose object is `ERASE` clears its pixels in the masks of all objects.
         """
+        if not masks.size:
+            return
         _core.fill_polygons(
             self.points,
             self.starts,
@@ -161,8 +163,8 @@ def trace(mask: ArrayLike, tolerance_px: float = 0.0) -> list[Outline]:
     """Trace the outlines of a mask, through the centres of the pixels at its border.
 
     Filled again (`fill`), they give the mask to the bit, whatever it looks like: layer 0 holds the
-    outlines of its 8-connected components, layer 1 those of their holes, layer 2 those of islands
-    in these, and so on. Only corners are kept. A single pixel, or a line of pixels, has an
+    outlines of its outermost 8-connected components, layer 1 those of their holes, layer 2 those
+    of islands in these, and so on. Only corners are kept. A single pixel, or a line of pixels, has an
     outline that is a quarter of a pixel wide and reaches no other pixel's centre, as other
     programs expect at least three corners.
 
@@ -204,15 +206,14 @@ def trace_stack(
     checked = as_masks("masks", masks, 3)
     tolerance = arguments.number("tolerance_px", tolerance_px, 0)
     threads = arguments.threads(threads)
+    result: list[list[Outline]] = [[] for _ in range(len(checked))]
+    if not checked.size:
+        return result
     points, starts, of, layers = _core.trace_masks(
         checked.view(np.uint8), tolerance, threads, progress
     )
-    result: list[list[Outline]] = [[] for _ in range(len(checked))]
-    bounds = starts.tolist()
-    for index, layer, first, end in zip(
-        of.tolist(), layers.tolist(), bounds, bounds[1:], strict=False
-    ):
-        result[index].append(Outline(points[first:end], layer))
+    for p, (index, layer) in enumerate(zip(of.tolist(), layers.tolist(), strict=True)):
+        result[index].append(Outline(points[starts[p] : starts[p + 1]], layer))
     return result
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ReadError
 from .drawing import masks_of, polygons_of
@@ -76,43 +78,58 @@ def _image(
 ) -> LabelledImage:
     file_name = str(entry.get("file_name", entry["id"]))
     shape = size_of(path, entry.get("height"), entry.get("width"))
-    polygons: list[Polygon] = []
+    outlined: list[Polygon] = []
+    masks: dict[ObjectKey, NDArray[np.bool_]] = {}
+    crowds = set()
     for n, (annotation, place) in enumerate(annotations):
         category = annotation.get("category_id")
         if not isinstance(category, int | str) or category not in names:
             raise place.error(f"has the category {category!r:.60}, which the file does not have")
         group = place.group(annotation.get("group", annotation.get("track_id", n + 1)))
         key = ObjectKey(names[category], group)
-        crowd = bool(annotation.get("iscrowd", False))
-        found = [
-            Polygon(p.category, p.points, p.group, len(polygons) + i, crowd)
-            for i, p in enumerate(_polygons(annotation.get("segmentation"), key, shape, place), 1)
-        ]
-        polygons += [polygon.with_origin(FORMAT, {}) for polygon in found]
+        segmentation = annotation.get("segmentation")
+        if annotation.get("iscrowd", False):
+            crowds.add(key)
+        if isinstance(segmentation, dict):
+            mask = _mask(segmentation, shape, place)
+            masks[key] = masks[key] | mask if key in masks else mask
+        elif isinstance(segmentation, list):
+            outlined += [_polygon(numbers, key, place) for numbers in segmentation]
+        else:
+            raise place.error("has no segmentation")
+    # Run lengths first, together, as holes clear what lies below.
+    traced: tuple[Polygon, ...] = ()
+    if masks:
+        sizes = {mask.shape for mask in masks.values()}
+        if len(sizes) > 1:
+            raise ReadError(f"image {file_name} has run lengths of several sizes", path)
+        shape = shape or next(iter(masks.values())).shape
+        traced = polygons_of(np.stack(list(masks.values()))[:, np.newaxis], list(masks), 0, 1)[0]
+    polygons = (
+        replace(p, layer=float(layer), iscrowd=p.key in crowds).with_origin(FORMAT, {})
+        for layer, p in enumerate((*traced, *outlined), 1)
+    )
     name = PurePosixPath(file_name.replace("\\", "/"))
     return LabelledImage(str(name.with_suffix("")), shape, tuple(polygons), file_name=name.name)
 
 
-def _polygons(
-    segmentation: Any, key: ObjectKey, shape: tuple[int, int] | None, place: Place
-) -> list[Polygon]:
-    if isinstance(segmentation, dict):
-        try:
-            mask = decode(segmentation)
-        except (ValueError, TypeError, OverflowError) as error:
-            raise place.error(str(error)) from None
-        if shape is not None and mask.shape != shape:
-            raise place.error(f"is of {mask.shape} pixels (Y, X), but its image of {shape}")
-        return list(polygons_of(mask[np.newaxis, np.newaxis], [key], threads=1)[0])
-    if not isinstance(segmentation, list):
-        raise place.error("has no segmentation")
-    polygons = []
-    for numbers in segmentation:
-        if not isinstance(numbers, list) or len(numbers) % 2:
-            raise place.error("its polygon must be a list [x, y, x, y, ...]")
-        points = place.points([numbers[i : i + 2] for i in range(0, len(numbers), 2)])
-        polygons.append(Polygon(key.category, points, key.group))
-    return polygons
+def _mask(
+    segmentation: dict[str, Any], shape: tuple[int, int] | None, place: Place
+) -> NDArray[np.bool_]:
+    try:
+        mask = decode(segmentation)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise place.error(str(error)) from None
+    if shape is not None and mask.shape != shape:
+        raise place.error(f"is of {mask.shape} pixels (Y, X), but its image of {shape}")
+    return mask
+
+
+def _polygon(numbers: Any, key: ObjectKey, place: Place) -> Polygon:
+    if not isinstance(numbers, list) or len(numbers) % 2:
+        raise place.error("its polygon must be a list [x, y, x, y, ...]")
+    points = place.points([numbers[i : i + 2] for i in range(0, len(numbers), 2)])
+    return Polygon(key.category, points, key.group)
 
 
 def text_of(images: list[LabelledImage], *, run_lengths: bool) -> str:

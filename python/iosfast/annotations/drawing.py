@@ -43,14 +43,14 @@ def polygons_of(
     """
     objects, images, height, width = masks.shape
     traced = trace_stack(
-        masks.reshape(-1, height, width) if masks.size else np.zeros((0, 1, 1), bool),
+        masks.reshape(objects * images, height, width),
         tolerance_px,
         threads,
         progress,
     )
     result = []
     for t in range(images):
-        each = [traced[o * images + t] if traced else [] for o in range(objects)]
+        each = [traced[o * images + t] for o in range(objects)]
         drawn = [(o, outline) for o, outlines in enumerate(each) for outline in outlines]
         if sum(map(bool, each)) > 1 and any(outline.hole for _, outline in drawn):
             drawn += _taken_away(drawn, objects, (height, width))

@@ -94,8 +94,8 @@ def text_of(image: LabelledImage) -> str:
 
 def _differs(said: Any, value: Any, key: str) -> bool:
     """Whether a field was changed since it was read; some are read as something else."""
-    if key == "depth":
-        return isinstance(said, int) and bool(said != value)
+    if key == "depth" and not isinstance(said, int):
+        return False
     if key in ("folder", "name", "note"):
         return str(said) != value
     return bool(said != value)

@@ -147,7 +147,7 @@ def _checked(labels: NDArray[Any], ndim: int, path: Path) -> NDArray[Any]:
     return labels.astype(np.uint8) if labels.dtype.kind == "b" else labels
 
 
-def objects_of(labels: Sequence[NDArray[Any]], path: Path) -> Numbers:
+def objects_of(labels: NDArray[Any], path: Path) -> Numbers:
     """Return the objects of images that do not name them: by number, or one if that is 255."""
     seen = np.zeros(65536, np.bool_)
     for image in labels:

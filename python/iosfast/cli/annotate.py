@@ -15,8 +15,8 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "annotate",
         help="bring masks and labels to annotation tools, and back",
-        description="Bring masks and labels to annotation tools, and back. What the source is (ISAT, "
-        "labelme, COCO, PNG or TIFF masks) is found by its content.",
+        description="Bring masks and labels to annotation tools, and back. What the source is "
+        "(ISAT, labelme, COCO, PNG or TIFF masks) is found by its content.",
     )
     ways = parser.add_subparsers(title="ways", required=True, metavar="WAY")
     texts = {
@@ -30,7 +30,7 @@ def add_to(commands: Any) -> None:
             "out",
             type=Path,
             metavar="OUT",
-            help="folder; a JSON file for COCO; a .tif file, or a folder for a stack of each object",
+            help="folder; a JSON file for COCO; a .tif file, or a folder for one of each object",
         )
         own.add_argument(
             "--format", choices=get_args(Format), default=default, help=f"default: {default}"
