@@ -164,8 +164,8 @@ def trace(mask: ArrayLike, tolerance_px: float = 0.0) -> list[Outline]:
 
     Filled again (`fill`), they give the mask to the bit, whatever it looks like: layer 0 holds the
     outlines of its outermost 8-connected components, layer 1 those of their holes, layer 2 those
-    of islands in these, and so on. Only corners are kept. A single pixel, or a line of pixels, has an
-    outline that is a quarter of a pixel wide and reaches no other pixel's centre, as other
+    of islands in these, and so on. Only corners are kept. A single pixel, or a line of pixels, has
+    an outline that is a quarter of a pixel wide and reaches no other pixel's centre, as other
     programs expect at least three corners.
 
     Parameters

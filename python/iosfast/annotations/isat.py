@@ -97,7 +97,7 @@ def _differs(said: Any, value: Any, key: str) -> bool:
     if key == "depth" and not isinstance(said, int):
         return False
     if key in ("folder", "name", "note"):
-        return str(said) != value
+        return str(said) != str(value)
     return bool(said != value)
 
 

@@ -13,6 +13,9 @@ from .labels import LabelledImage, Place, Polygon, size_of
 
 FORMAT = "labelme"
 
+#: Shapes that are polygons; others are kept as they are, but not drawn.
+DRAWN = ("polygon", "rectangle")
+
 #: The version of labelme whose files these are.
 _VERSION = "5.5.0"
 
@@ -32,7 +35,7 @@ def image_of(document: dict[str, Any], name: str, path: Path) -> LabelledImage:
         place = Place(path, "shape", n)
         if not isinstance(entry, dict):
             raise place.error("is no shape of labelme")
-        if entry.get("shape_type", "polygon") in ("polygon", "rectangle"):
+        if entry.get("shape_type", "polygon") in DRAWN:
             polygons.append(_polygon(entry, n, place))
     return LabelledImage(
         name,
@@ -41,6 +44,12 @@ def image_of(document: dict[str, Any], name: str, path: Path) -> LabelledImage:
         file_name=str(document["imagePath"]),
         depth=None,
     ).with_origin(FORMAT, document)
+
+
+def not_drawn(image: LabelledImage) -> list[str]:
+    """Return the types of the shapes of an image that are kept, but not drawn."""
+    types = [str(entry.get("shape_type", "polygon")) for entry in image.said(FORMAT)["shapes"]]
+    return [kind for kind in types if kind not in DRAWN]
 
 
 def _polygon(entry: dict[str, Any], number: int, place: Place) -> Polygon:
@@ -83,7 +92,7 @@ def text_of(image: LabelledImage) -> str:
     # What the file held, as far as it was not changed or removed, and then what is new.
     for entry in said.get("shapes", []):
         kind = entry.get("shape_type", "polygon")
-        if id(entry) in left or kind not in ("polygon", "rectangle"):
+        if id(entry) in left or kind not in DRAWN:
             entries.append(entry)
             points.append(left[id(entry)].points if kind == "polygon" else None)
     for polygon in image.drawn():

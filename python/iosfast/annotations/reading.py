@@ -27,7 +27,7 @@ def read(
 ) -> Annotations:
     """Read labels of any kind; see `Annotations.read`."""
     try:
-        files = list(_files(path)) if path.is_dir() else [path]
+        files = sorted(_files(path), key=Path.as_posix) if path.is_dir() else [path]
         total = sum(file.stat().st_size for file in files)
     except OSError as error:
         raise ReadError(f"cannot be read: {error.strerror}", path) from error
@@ -53,8 +53,8 @@ def read(
 
 def _files(folder: Path) -> Iterator[Path]:
     for at, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        yield from (Path(at) / name for name in sorted(names) if not name.startswith("."))
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        yield from (Path(at) / name for name in names if not name.startswith("."))
 
 
 def _load(path: Path) -> Any:
@@ -90,6 +90,8 @@ def _read_documents(
         return None
     if strange is not None:
         raise ReadError(f"is no label file of {kind.FORMAT}, as others beside it are", strange)
+    if kind is labelme:
+        _tell_of_others(images, base)
     categories = {}
     if kind is isat:
         for folder in dict.fromkeys(path.parent for path in paths):
@@ -147,6 +149,14 @@ def _masks(
     length, *size = stacks[0].shape
     every = np.array(list(masks.values())) if masks else np.zeros((0, length, *size), np.bool_)
     return Annotations.from_masks(every, names=names, objects=list(masks))
+
+
+def _tell_of_others(images: list[LabelledImage], path: Path) -> None:
+    """Warn of shapes that are not drawn."""
+    types = [kind for image in images for kind in labelme.not_drawn(image)]
+    if types:
+        kinds = ", ".join(sorted(set(types)))
+        warn(f"{path}: {len(types)} shapes are no polygons ({kinds}); kept, but not in the masks")
 
 
 def _tell_of_crossings(found: Annotations, path: Path) -> None:
