@@ -26,7 +26,7 @@ class PolygonFiller {
     void fill(std::span<const Point> polygon, const Window& window, Span&& span) {
         if (!prepare(polygon, window)) return;
         for (std::size_t row = 0; row + 1 < row_starts_.size(); ++row) {
-            double* const begin = crossings_.data() + row_starts_[row];
+            const double* const begin = crossings_.data() + row_starts_[row];
             sort_row(row);
             const std::size_t count = row_starts_[row + 1] - row_starts_[row];
             for (std::size_t i = 0; i + 1 < count; i += 2)

@@ -122,7 +122,7 @@ class Tracer {
             const std::uint8_t* at = row;
             while ((at = static_cast<const std::uint8_t*>(
                         std::memchr(at, 1, static_cast<std::size_t>(end - at)))) != nullptr) {
-                const std::uint8_t* past = static_cast<const std::uint8_t*>(
+                const auto* past = static_cast<const std::uint8_t*>(
                     std::memchr(at, 0, static_cast<std::size_t>(end - at)));
                 if (past == nullptr) past = end;
                 runs_.push_back(
@@ -233,8 +233,8 @@ class Tracer {
             }
             if (worst == from) continue;
             keep_[worst] = true;
-            pending_.push_back({from, worst});
-            pending_.push_back({worst, to});
+            pending_.emplace_back(from, worst);
+            pending_.emplace_back(worst, to);
         }
         kept_.clear();
         for (std::size_t i = 0; i < n; ++i) {

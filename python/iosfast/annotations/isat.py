@@ -61,7 +61,7 @@ def _polygon(entry: Any, place: Place) -> Polygon:
     points = place.points(entry.get("segmentation", []))
     entry["segmentation"] = None  # keeps its place
     return Polygon(
-        place.text("category", entry.get("category", "unknow")),
+        place.text("category", entry.get("category", "unknown")),
         points,
         place.group(entry.get("group", 0)),
         place.layer(entry.get("layer", _DEFAULT_LAYER)),

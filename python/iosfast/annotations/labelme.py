@@ -57,7 +57,7 @@ def _polygon(entry: dict[str, Any], number: int, place: Place) -> Polygon:
     if entry.get("shape_type") == "rectangle":
         points = _corners(points, place)
     polygon = Polygon(
-        place.text("label", entry.get("label", "unknow")),
+        place.text("label", entry.get("label", "unknown")),
         place.points(points),
         place.group(entry.get("group_id")),
         place.layer(entry.get("layer", number + 1.0)),

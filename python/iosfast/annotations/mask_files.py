@@ -138,7 +138,7 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], Numbers | None, list[str] | Non
 
 
 def _checked(labels: NDArray[Any], ndim: int, path: Path) -> NDArray[Any]:
-    if labels.ndim != ndim or labels.dtype.kind not in "bu" or labels.dtype.itemsize > 2:
+    if labels.ndim != ndim or labels.dtype.kind not in ("b", "u") or labels.dtype.itemsize > 2:
         raise ReadError(
             f"is no image of masks (0, or the number of an object, in whole numbers of 8 or 16 "
             f"bits), but {labels.dtype} of shape {labels.shape}",
