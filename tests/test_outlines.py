@@ -301,12 +301,12 @@ def test_numbers_out_of_range_do_not_reach_memory(name, value):
         "starts": np.array([0, 3, 6]),
         "image_of": np.array([0, 1]),
         "object_of": np.array([0, 0]),
-        "masks": np.zeros((1, 4, 5, 6), np.uint8),
+        "filled": np.zeros((1, 4, 5, 6), np.uint8),
     }
     arguments[name] = np.full_like(arguments[name], value)
     with pytest.raises(ValueError, match=name):
         _core.fill_polygons(**arguments)
-    assert not arguments["masks"].any()
+    assert not arguments["filled"].any()
 
 
 def test_distances_of_a_ring_are_kept():

@@ -45,23 +45,25 @@ void bind_polygons(py::module_& m) {
     m.def(
         "fill_polygons",
         [](const Coordinates& points, const Integers& starts, const Integers& image_of,
-           const Integers& object_of, Bytes masks, unsigned threads, const Progress& progress) {
+           const Integers& object_of, Bytes filled, unsigned threads, const Progress& progress) {
             const PolygonList polygons = polygon_list(points, starts);
             const auto of_images = numbers(image_of, "image_of", polygons.size());
             const auto of_objects = numbers(object_of, "object_of", polygons.size());
-            need(masks.ndim() == 4 && masks.size() > 0,
-                 "masks must be a non-empty array (objects, T, Y, X), not " + shape_of(masks));
-            const auto size = [&](int axis) { return static_cast<std::size_t>(masks.shape(axis)); };
-            std::uint8_t* out = writable(masks, "masks");
+            need(filled.ndim() == 4 && filled.size() > 0,
+                 "filled must be a non-empty array (objects, T, Y, X), not " + shape_of(filled));
+            const auto size = [&](int axis) {
+                return static_cast<std::size_t>(filled.shape(axis));
+            };
+            std::uint8_t* out = writable(filled, "filled");
             const Poll poll = poll_for(progress);
             const py::gil_scoped_release release;
             fill_polygons(polygons, of_images, of_objects, size(0), size(1), size(2), size(3), out,
                           threads, poll);
         },
         "points"_a.noconvert(), "starts"_a.noconvert(), "image_of"_a.noconvert(),
-        "object_of"_a.noconvert(), "masks"_a.noconvert(), "threads"_a = 0,
+        "object_of"_a.noconvert(), "filled"_a.noconvert(), "threads"_a = 0,
         "progress"_a.none(true) = py::none(),
-        "Fill polygons into masks, uint8 (objects, T, Y, X), in their order.\n\n"
+        "Fill polygons into the masks filled, uint8 (objects, T, Y, X), in their order.\n\n"
         "points is float64 (N, 2), starts int64 (P + 1,): where each polygon begins, and N.\n"
         "image_of and object_of, int64 (P,), name the masks; image_of must not decrease, and an "
         "object\n"
@@ -69,11 +71,11 @@ void bind_polygons(py::module_& m) {
 
     m.def(
         "trace_masks",
-        [](const Bytes& masks, double tolerance_px, unsigned threads, const Progress& progress) {
-            need_stack(masks, "masks");
+        [](const Bytes& stack, double tolerance_px, unsigned threads, const Progress& progress) {
+            need_stack(stack, "stack");
             need(tolerance_px >= 0, "tolerance_px must be at least 0");
-            const auto size = [&](int axis) { return static_cast<std::size_t>(masks.shape(axis)); };
-            const std::uint8_t* from = masks.data();
+            const auto size = [&](int axis) { return static_cast<std::size_t>(stack.shape(axis)); };
+            const std::uint8_t* from = stack.data();
             const Poll poll = poll_for(progress);
             Outlines out;
             {
@@ -86,9 +88,9 @@ void bind_polygons(py::module_& m) {
                 array_of<std::int64_t, std::int64_t>(out.masks, {signed_size(out.masks.size())}),
                 array_of<std::int64_t, std::int64_t>(out.layers, {signed_size(out.layers.size())}));
         },
-        "masks"_a.noconvert(), "tolerance_px"_a = 0.0, "threads"_a = 0,
+        "stack"_a.noconvert(), "tolerance_px"_a = 0.0, "threads"_a = 0,
         "progress"_a.none(true) = py::none(),
-        "Outlines of masks, uint8 (N, Y, X).\n\n"
+        "Outlines of a stack of masks, uint8 (N, Y, X).\n\n"
         "Returns points, float64 (M, 2), starts, int64 (P + 1,), and for each outline its mask "
         "and\n"
         "its layer, int64 (P,).");

@@ -13,7 +13,6 @@ except ImportError as _error:
     ) from _error
 
 from . import sam2, simulate
-from . import simulate
 from .annotations import Annotations
 from .errors import IosfastWarning, ReadError, WriteError
 from .live import Preprocessor
