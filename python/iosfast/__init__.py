@@ -13,6 +13,7 @@ except ImportError as _error:
     ) from _error
 
 from . import figures, sam2, simulate
+from .annotations import Annotations
 from .errors import IosfastWarning, ReadError, WriteError
 from .evaluate import Evaluation, Scoring, evaluate
 from .live import Preprocessor
@@ -26,6 +27,7 @@ from .storage import load
 from .video import tracking_video
 
 __all__ = [
+    "Annotations",
     "Evaluation",
     "IosfastWarning",
     "Map",
