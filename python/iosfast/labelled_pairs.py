@@ -107,5 +107,4 @@ def _drawn(
     objects = labels.objects if key is None else (key,) * (key in labels.objects)
     if not objects:
         return np.zeros((len(names), *shape), bool)
-    masks: _Masks = labels.masks(names=names, objects=objects, shape=shape).any(axis=0)
-    return masks
+    return np.asarray(labels.masks(names=names, objects=objects, shape=shape).any(axis=0))

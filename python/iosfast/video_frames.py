@@ -173,34 +173,36 @@ class TrackingFrames:
             return
         width = self._line_px
         way = [(float(x), float(y)) for x, y in points]
-        self._draw_arrow(draw, way[0], way[-1])
-        if len(way) > 1:
-            draw.line(way, fill=_DARK, width=width + 2, joint="curve")
-            draw.line(way, fill=self._rgb(wave), width=width, joint="curve")
+        head = self._arrow_head(way[0], way[-1])
+        for more, color in ((2, _DARK), (0, _ARROW)):
+            if head:
+                draw.line((way[0], way[-1]), fill=color, width=width + more)
+        for more, color in ((2, _DARK), (0, self._rgb(wave))):
+            if len(way) > 1:
+                draw.line(way, fill=color, width=width + more, joint="curve")
+        if head:
+            draw.polygon(head, fill=_ARROW, outline=_DARK)
         x, y = way[0]
         radius = 1.6 * width + 1
         draw.ellipse(
             (x - radius, y - radius, x + radius, y + radius), fill=self._rgb(wave), outline=_DARK
         )
 
-    def _draw_arrow(
-        self, draw: ImageDraw.ImageDraw, start: tuple[float, float], end: tuple[float, float]
-    ) -> None:
-        length = math.dist(start, end)
-        head = 0.8 * self._text_px
+    def _arrow_head(
+        self, start: tuple[float, float], end: tuple[float, float]
+    ) -> list[tuple[float, float]]:
+        """Corners of the head of an arrow; none if it is longer than the arrow."""
+        length, head = math.dist(start, end), 0.9 * self._text_px
         if length < head:
-            return
+            return []
         along = (end[0] - start[0]) / length, (end[1] - start[1]) / length
         base = end[0] - head * along[0], end[1] - head * along[1]
         side = 0.45 * head
-        corners = [
+        return [
             end,
             (base[0] - side * along[1], base[1] + side * along[0]),
             (base[0] + side * along[1], base[1] - side * along[0]),
         ]
-        draw.line((start, base), fill=_DARK, width=self._line_px + 2)
-        draw.line((start, base), fill=_ARROW, width=self._line_px)
-        draw.polygon(corners, fill=_ARROW, outline=_DARK)
 
     def _draw_marks(self, draw: ImageDraw.ImageDraw) -> None:
         """Draw the bar of scale, and the name of the clip."""
