@@ -9,6 +9,7 @@ import reference
 from iosfast import _core
 
 T, Y, X = 4, 6, 10
+_ERASE = -1
 
 
 def good(name):
@@ -51,6 +52,18 @@ def good(name):
             "sigma_px": 2.0,
             "out": np.full((5, Y, X), 77, np.float64),
         },
+        "fill_polygons": lambda: {
+            "points": np.array([[0, 0], [5, 0], [5, 4], [2, 2], [8, 2], [8, 5]], np.float64),
+            "starts": np.array([0, 3, 6], np.int64),
+            "image_of": np.array([0, T - 1], np.int64),
+            "object_of": np.array([1, _ERASE], np.int64),
+            "filled": np.full((2, T, Y, X), 1, np.uint8),
+        },
+        "trace_masks": lambda: {"stack": (frames % 2).astype(np.uint8)},
+        "find_crossings": lambda: {
+            "points": np.array([[0, 0], [5, 0], [5, 4], [2, 2], [8, 2], [8, 5]], np.float64),
+            "starts": np.array([0, 3, 6], np.int64),
+        },
         "FrameSource": lambda: {
             "paths": ["never opened"],
             "segments": np.array([[0, 0, 120, 2], [0, 960, 120, 2]], np.int64),
@@ -88,12 +101,24 @@ ARRAYS = [
     ("fit_arrival", "first"),
     ("fit_arrival", "times_s"),
     ("fit_arrival", "out"),
+    ("fill_polygons", "points"),
+    ("fill_polygons", "starts"),
+    ("fill_polygons", "image_of"),
+    ("fill_polygons", "object_of"),
+    ("fill_polygons", "filled"),
+    ("trace_masks", "stack"),
+    ("find_crossings", "points"),
+    ("find_crossings", "starts"),
     ("FrameSource", "segments"),
 ]
-OUTPUTS = ("out", "change", "rgb")
+OUTPUTS = ("out", "change", "rgb", "filled")
+#: Arrays of any size.
+ANY_SIZE = ("filled", "stack")
 DTYPES = ["?", "b", "B", "h", "H", "i", "I", "l", "L", "e", "f", "d", "F", "O", "S2", "M8[s]"]
 
 
+#: Arrays of one axis.
+LISTS = ("starts", "image_of", "object_of")
 LAYOUTS = {
     **reference.LAYOUTS,
     "list": lambda a: a.tolist(),
@@ -110,11 +135,11 @@ LAYOUTS = {
 }
 #: What is not refused, as it is the same to the binding.
 SAME = {
-    "swapped": ("colors", "mask", "masks", "rgb"),
-    "unaligned": ("frames", "colors", "mask", "masks", "rgb"),
-    "columns first": ("edges", "times_s"),
-    "part of rows": ("edges", "times_s"),
-    "flat": ("edges", "times_s"),
+    "swapped": ("colors", "mask", "masks", "rgb", "filled", "stack"),
+    "unaligned": ("frames", "colors", "mask", "masks", "rgb", "filled", "stack"),
+    "columns first": ("edges", "times_s", *LISTS),
+    "part of rows": ("edges", "times_s", *LISTS),
+    "flat": ("edges", "times_s", *LISTS),
     "nothing": ("mask",),
     "empty": ("segments",),
 }
@@ -178,6 +203,7 @@ def test_read_only_inputs_are_taken_and_outputs_refused(name, argument):
         for name, argument in ARRAYS
         for axis in range(good(name)[argument].ndim)
         if name != "from_array"
+        and argument not in ANY_SIZE
         and (argument, axis) not in (("segments", 0), ("masks", 1), ("times_s", 0))
     ],
 )

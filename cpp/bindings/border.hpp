@@ -102,5 +102,6 @@ void bind_binning(py::module_& m);
 void bind_change(py::module_& m);
 void bind_masks(py::module_& m);
 void bind_fronts(py::module_& m);
+void bind_polygons(py::module_& m);
 
 }  // namespace iosfast

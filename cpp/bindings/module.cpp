@@ -29,4 +29,5 @@ PYBIND11_MODULE(_core, m) {
     bind_change(m);
     bind_masks(m);
     bind_fronts(m);
+    bind_polygons(m);
 }

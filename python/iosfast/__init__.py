@@ -13,6 +13,7 @@ except ImportError as _error:
     ) from _error
 
 from . import sam2, simulate
+from .annotations import Annotations
 from .errors import IosfastWarning, ReadError, WriteError
 from .live import Preprocessor
 from .maps import Map, Maps
@@ -24,6 +25,7 @@ from .recipe import Recipe
 from .storage import load
 
 __all__ = [
+    "Annotations",
     "IosfastWarning",
     "Map",
     "Maps",

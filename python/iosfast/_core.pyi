@@ -16,16 +16,21 @@ __all__: list[str] = [
     "FrameSource",
     "MASK_COUNTS",
     "MAX_BOX",
+    "MAX_COORDINATE",
     "MAX_FRAMES_PER_BIN",
     "MAX_MASK_SIDE",
     "bin_frames",
     "box_mean",
     "change_maps",
+    "fill_polygons",
+    "find_crossings",
     "fit_arrival",
+    "follow_fronts",
     "mask_geometry",
     "mean_dtype",
     "probe_files",
     "read_records",
+    "trace_masks",
 ]
 
 class FrameSource:
@@ -263,6 +268,32 @@ def change_maps(
     Returns uint8 (N,): 1 where a map's own scale is undefined.
     """
 
+def fill_polygons(
+    points: numpy.typing.NDArray[numpy.float64],
+    starts: numpy.typing.NDArray[numpy.int64],
+    image_of: numpy.typing.NDArray[numpy.int64],
+    object_of: numpy.typing.NDArray[numpy.int64],
+    filled: numpy.typing.NDArray[numpy.uint8],
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    progress: collections.abc.Callable[[int], None] | None = None,
+) -> None:
+    """
+    Fill polygons into the masks filled, uint8 (objects, T, Y, X), in their order.
+
+    points is float64 (N, 2), starts int64 (P + 1,): where each polygon begins, and N.
+    image_of and object_of, int64 (P,), name the masks; image_of must not decrease, and an object
+    of -1 clears the pixels in the masks of all objects.
+    """
+
+def find_crossings(
+    points: numpy.typing.NDArray[numpy.float64],
+    starts: numpy.typing.NDArray[numpy.int64],
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> numpy.typing.NDArray[numpy.uint8]:
+    """
+    Whether each polygon crosses itself, uint8 (P,); see fill_polygons for the arguments.
+    """
+
 def fit_arrival(
     first: numpy.typing.NDArray[numpy.int32],
     times_s: numpy.typing.NDArray[numpy.float64],
@@ -277,6 +308,38 @@ def fit_arrival(
     (5, Y, X): time (s), its gradient along x and y (s per pixel), the part of the
     variance of time that the plane explains, and how far (in sigma) the middle of the
     crossings lies away. NaN where there is nothing to fit.
+    """
+
+def follow_fronts(
+    change: numpy.typing.NDArray[numpy.float32],
+    inside: numpy.typing.NDArray[numpy.uint8],
+    times: numpy.typing.NDArray[numpy.float64],
+    side: typing.SupportsInt | typing.SupportsIndex,
+    reach_px: typing.SupportsFloat | typing.SupportsIndex,
+    independence: typing.SupportsFloat | typing.SupportsIndex,
+    places: numpy.typing.NDArray[numpy.int64],
+    said: numpy.typing.NDArray[numpy.uint8],
+    objects: typing.SupportsInt | typing.SupportsIndex,
+    masks: numpy.typing.NDArray[numpy.uint8],
+    progress: collections.abc.Callable[[int], None] | None = None,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> tuple[
+    numpy.typing.NDArray[numpy.float64],
+    numpy.typing.NDArray[numpy.float32],
+    numpy.typing.NDArray[numpy.float64],
+    numpy.typing.NDArray[numpy.float64],
+]:
+    """
+    Outline objects in maps, float32 (T, Y, X), from hints; writes masks, uint8
+    (objects, T, Y, X).
+
+    inside is uint8 (Y, X); times, float64 (T,), are in units of the distance of maps, in
+    which a front moves at most reach_px. Hint i is of object places[i, 0] in map
+    places[i, 1] (int64); said[i], uint8 (cells down, cells across) of side x side pixels,
+    is 0 (nothing), 1 (the object) or 2 (not). independence: how many independent values of
+    noise a cell stands for. Returns support, float64 (objects, T), -1 without a mask;
+    arrival, float32 (objects, cells down, cells across), NaN where the object never is; sign,
+    typical height and evidence, float64 (objects, 3); noise of each map, float64 (T,).
     """
 
 def mask_geometry(
@@ -328,6 +391,24 @@ def read_records(
     n is smaller than count if the file ends before.
     """
 
+def trace_masks(
+    stack: numpy.typing.NDArray[numpy.uint8],
+    tolerance_px: typing.SupportsFloat | typing.SupportsIndex = 0.0,
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+    progress: collections.abc.Callable[[int], None] | None = None,
+) -> tuple[
+    numpy.typing.NDArray[numpy.float64],
+    numpy.typing.NDArray[numpy.int64],
+    numpy.typing.NDArray[numpy.int64],
+    numpy.typing.NDArray[numpy.int64],
+]:
+    """
+    Outlines of a stack of masks, uint8 (N, Y, X).
+
+    Returns points, float64 (M, 2), starts, int64 (P + 1,), and for each outline its mask and
+    its layer, int64 (P,).
+    """
+
 MASK_COUNTS: tuple = (
     "area",
     "sum_x",
@@ -348,5 +429,6 @@ MASK_COUNTS: tuple = (
     "new",
 )
 MAX_BOX: int = 255
+MAX_COORDINATE: float = 1000000000.0
 MAX_FRAMES_PER_BIN: int = 65537
 MAX_MASK_SIDE: int = 32768

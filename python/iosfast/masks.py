@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core, arguments
 from .errors import ReadError
+from .outlines import fill_polygon
 
 #: Side of the mean filter that smooths a drawn outline in the published pipeline.
 OUTLINE_SMOOTHING_PX = 11
@@ -20,7 +21,7 @@ OUTLINE_SMOOTHING_PX = 11
 def cortex_mask(polygon: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Mask of the cortex from an outline, as in the published pipeline.
 
-    The polygon is filled (pixels whose centre lies inside), smoothed with an 11 x 11 mean over
+    The polygon is filled (`outlines.fill_polygon`), smoothed with an 11 x 11 mean over
     zeros outside the image, and cut at >= 0.5.
 
     Parameters
@@ -43,21 +44,7 @@ def cortex_mask(polygon: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]
     -----
     Zhang et al., Sci Data 13, 255 (2026), doi 10.1038/s41597-026-06580-1.
     """
-    try:
-        corners = np.asarray(polygon, np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"polygon must be a list of (x, y), not {polygon!r}") from None
-    if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3:
-        raise ValueError(f"polygon must be at least three (x, y), not of shape {corners.shape}")
-    if not np.isfinite(corners).all():
-        raise ValueError("polygon must be finite")
-    from matplotlib.path import Path as Outline
-
-    height, width = shape = arguments.image_shape("shape", shape)
-    y, x = np.mgrid[:height, :width]
-    closed = np.vstack([corners, corners[:1]])
-    centres = np.column_stack([x.ravel(), y.ravel()])
-    filled = Outline(closed, closed=True).contains_points(centres).reshape(shape)
+    filled = fill_polygon(polygon, shape)
     ones = filled[np.newaxis].astype(np.uint16)
     mean = np.empty(ones.shape, np.float32)
     _core.box_mean(ones, OUTLINE_SMOOTHING_PX, _core.Border.zero, False, mean)
