@@ -13,6 +13,7 @@ except ImportError as _error:
     ) from _error
 
 from . import sam2, simulate
+from .clips import Clip, read_clip
 from .errors import IosfastWarning, ReadError, WriteError
 from .live import Preprocessor
 from .maps import Map, Maps
@@ -24,6 +25,7 @@ from .recipe import Recipe
 from .storage import load
 
 __all__ = [
+    "Clip",
     "IosfastWarning",
     "Map",
     "Maps",
@@ -39,6 +41,7 @@ __all__ = [
     "measure",
     "open_recording",
     "preprocess",
+    "read_clip",
     "read_mask",
     "sam2",
     "simulate",
