@@ -247,10 +247,10 @@ def _image_files(folder: Path) -> list[Path]:
     files = sorted((p for p in files if not p.name.startswith(".")), key=lambda p: p.name)
     if not files:
         raise ReadError(f"holds no images ({', '.join(IMAGE_ENDINGS)})", folder)
-    stems = [file.stem for file in files]
-    for before, file in zip(files, files[1:], strict=False):
-        if stems.count(file.stem) > 1:
-            raise ReadError(f"there is {before.name} or another of that name, too", file)
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        if by_stem.setdefault(file.stem, file) != file:
+            raise ReadError(f"has the name of {by_stem[file.stem].name}", file)
     return files
 
 
@@ -258,7 +258,7 @@ def _name_times(files: list[Path], interval_s: float | None) -> NDArray[np.float
     from .readers.clocks import clock_seconds
 
     if interval_s is not None:
-        return np.arange(len(files)) * interval_s
+        return np.arange(len(files), dtype=np.float64) * interval_s
     times = np.empty(len(files))
     for i, file in enumerate(files):
         match = _NAME_TIME.match(file.stem)
@@ -275,7 +275,8 @@ def _name_times(files: list[Path], interval_s: float | None) -> NDArray[np.float
         times[i] = round(clock_seconds(moment)) + int(match[3] or 0) / 1000
         if i and times[i] <= times[i - 1]:
             raise ReadError(f"is not later than {files[i - 1].name}, by their names", file)
-    return times - times[0]
+    times -= times[0]
+    return times
 
 
 def _read_image(path: Path) -> tuple[NDArray[np.uint8], float | None]:
@@ -360,4 +361,5 @@ def _turned_round(table: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], int]:
 
 def _packed(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
     wide = colors.astype(np.uint32)
-    return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+    packed: NDArray[np.uint32] = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+    return packed
