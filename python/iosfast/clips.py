@@ -361,5 +361,6 @@ def _turned_round(table: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], int]:
 
 def _packed(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
     wide = colors.astype(np.uint32)
-    packed: NDArray[np.uint32] = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+    red, green, blue = (wide[..., channel] for channel in range(3))
+    packed: NDArray[np.uint32] = np.left_shift(red, 16) + np.left_shift(green, 8) + blue
     return packed
