@@ -14,6 +14,9 @@ except ImportError as _error:
 
 from . import sam2, simulate
 from .clips import Clip, read_clip
+from .episode_clips import extract_clips
+from .episode_tables import read_episodes, write_episodes
+from .episodes import Episode, find_episodes
 from .errors import IosfastWarning, ReadError, WriteError
 from .live import Preprocessor
 from .maps import Map, Maps
@@ -26,6 +29,7 @@ from .storage import load
 
 __all__ = [
     "Clip",
+    "Episode",
     "IosfastWarning",
     "Map",
     "Maps",
@@ -37,12 +41,16 @@ __all__ = [
     "WriteError",
     "__version__",
     "cortex_mask",
+    "extract_clips",
+    "find_episodes",
     "load",
     "measure",
     "open_recording",
     "preprocess",
     "read_clip",
+    "read_episodes",
     "read_mask",
     "sam2",
     "simulate",
+    "write_episodes",
 ]

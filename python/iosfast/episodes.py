@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import arguments
+from .clips import map_names
 from .errors import warn
 from .maps import Maps
 from .wave_tracks import Arrival, Course, Track, follow, joined
@@ -46,6 +46,10 @@ class EpisodeWave:
         Such as "1", or "1-2" for the second wave of the first episode.
     start, end : int
         Numbers of the first and last map that show its front.
+    start_s, end_s : float
+        Times of these maps, as `Maps.times_s`.
+    names : tuple of str
+        Names of these maps, as the published layout has them.
     hemisphere : {"left", "right"} or None
         Side of the midline, as seen in the image; None if both, or not known.
     confidence : float
@@ -58,9 +62,24 @@ class EpisodeWave:
     label: str
     start: int
     end: int
+    start_s: float
+    end_s: float
+    names: tuple[str, str]
     hemisphere: Hemisphere | None = None
     confidence: float = 1.0
     seed: tuple[int, tuple[float, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A wave of which nothing but numbers is known yet; see `EpisodeWave`."""
+
+    start: int
+    end: int
+    hemisphere: Hemisphere | None = None
+    confidence: float = 1.0
+    seed: tuple[int, tuple[float, float]] | None = None
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,45 +201,40 @@ def find_episodes(
         for track in follow(course, sign, cells.reach, cells.patch)
         if len(track.cells) > 1
     ]
-    waves = []
-    for group in joined(tracks, course.z, cells.near, cells.area):
-        wave = _wave(group, course, cells, min_maps, line)
-        if wave is not None:
-            waves.append(wave)
-    return episodes_of(maps, waves)
+    groups = joined(tracks, course.z, cells.near, cells.area)
+    waves = (_wave(group, course, cells, min_maps, line) for group in groups)
+    return episodes_of(maps, [wave for wave in waves if wave is not None])
 
 
-def episodes_of(maps: Maps, waves: Sequence[EpisodeWave]) -> list[Episode]:
-    """Put waves that overlap in time into one episode, and label them."""
-    from .clips import map_names
-
+def episodes_of(maps: Maps, waves: Sequence[Found]) -> list[Episode]:
+    """Put waves that overlap in time into one episode, and label those that have no label."""
     names = map_names(maps.info)
-    groups: list[list[EpisodeWave]] = []
+    groups: list[list[Found]] = []
     for wave in sorted(waves, key=lambda wave: (wave.start, wave.end)):
         if groups and wave.start <= max(other.end for other in groups[-1]):
             groups[-1].append(wave)
         else:
             groups.append([wave])
-    found = []
+    episodes = []
     for number, group in enumerate(groups, 1):
-        labels = [f"{number}-{k}" for k in range(1, len(group) + 1)]
-        if len(group) == 1:
-            labels = [str(number)]
         start, end = group[0].start, max(wave.end for wave in group)
-        found.append(
-            Episode(
-                number=number,
-                start=start,
-                end=end,
-                start_s=float(maps.times_s[start]),
-                end_s=float(maps.times_s[end]),
-                names=(names[start], names[end]),
-                waves=tuple(
-                    replace(wave, label=label) for wave, label in zip(group, labels, strict=True)
-                ),
+        named = tuple(
+            EpisodeWave(
+                label=wave.label or (f"{number}-{k}" if len(group) > 1 else str(number)),
+                start=wave.start,
+                end=wave.end,
+                start_s=float(maps.times_s[wave.start]),
+                end_s=float(maps.times_s[wave.end]),
+                names=(names[wave.start], names[wave.end]),
+                hemisphere=wave.hemisphere,
+                confidence=wave.confidence,
+                seed=wave.seed,
             )
+            for k, wave in enumerate(group, 1)
         )
-    return found
+        times_s = float(maps.times_s[start]), float(maps.times_s[end])
+        episodes.append(Episode(number, start, end, *times_s, (names[start], names[end]), named))
+    return episodes
 
 
 def checked_midline(midline: Any) -> NDArray[np.float64]:
@@ -257,7 +271,7 @@ def _wave(
     cells: _Cells,
     min_maps: int,
     midline: NDArray[np.float64] | None,
-) -> EpisodeWave | None:
+) -> Found | None:
     """Return the wave of some tracks, or None if they are none."""
     front = _front(tracks, course)
     strength = _strength(front, course)
@@ -272,10 +286,9 @@ def _wave(
     peak = _median(strength)
     confidence = order * (1 - np.exp(-area / cells.area)) * (1 - np.exp(-(peak - 2) / 1.5))
     confidence *= 1 - np.exp(-len(clear) / 3)
-    return EpisodeWave(
-        label="",
-        start=start,
-        end=end,
+    return Found(
+        start,
+        end,
         hemisphere=None if midline is None else _side(arrival, course, midline),
         confidence=round(float(np.clip(confidence, 0, 1)), 3),
         seed=(start, _seed(front, start, course)),
@@ -329,9 +342,3 @@ def _side(arrival: Arrival, course: Course, midline: NDArray[np.float64]) -> Hem
     y, x = ((arrival.cells + 0.5) * course.block_px - 0.5).T
     left = float(np.mean(x < np.interp(y, midline[:, 1], midline[:, 0])))
     return "left" if left >= _ONE_SIDE else "right" if left <= 1 - _ONE_SIDE else None
-
-
-def overlaps(episodes: Sequence[Episode]) -> bool:
-    """Tell whether any two episodes share a map."""
-    ordered = sorted(episodes, key=lambda episode: episode.start)
-    return any(b.start <= a.end for a, b in itertools.pairwise(ordered))

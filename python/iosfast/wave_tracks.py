@@ -143,7 +143,8 @@ def _noise(cells: _Floats) -> _Floats:
     spread = np.quantile(abs(cells), 0.4, axis=0) / 0.5244
     typical = float(np.median(spread))
     floor = typical / 2 if typical > 0 else 1e-12
-    return np.maximum(spread, floor).astype(np.float32)
+    noise: _Floats = np.maximum(spread, floor).astype(np.float32)
+    return noise
 
 
 @dataclass
@@ -238,7 +239,8 @@ def _distances(patch: _Cells, others: _Cells) -> NDArray[np.float64]:
         part = others[first : first + 256]
         squares = ((patch[:, np.newaxis] - part) ** 2).sum(axis=2).min(axis=1)
         nearest = np.minimum(nearest, squares)
-    return np.sqrt(nearest)
+    distance: NDArray[np.float64] = np.sqrt(nearest)
+    return distance
 
 
 def _patches(active: NDArray[np.bool_]) -> list[list[_Cells]]:
@@ -313,8 +315,8 @@ class Arrival:
 
     def common(self, other: Arrival) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Maps of both for the cells that both have."""
-        keys = [a.cells[:, 0] * (1 << 20) + a.cells[:, 1] for a in (self, other)]
-        _, mine, its = np.intersect1d(*keys, assume_unique=True, return_indices=True)
+        one, two = (a.cells[:, 0] * (1 << 20) + a.cells[:, 1] for a in (self, other))
+        _, mine, its = np.intersect1d(one, two, assume_unique=True, return_indices=True)
         return self.maps[mine], other.maps[its]
 
     def order(self) -> float:

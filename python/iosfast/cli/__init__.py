@@ -12,6 +12,7 @@ from .. import __version__
 from ..errors import IosfastWarning
 from ..progress import heeding_interrupts
 from . import demo, info, preprocess, sam2
+from . import demo, episodes, info, preprocess
 
 #: Exit codes: an error of the data or the disk; misuse (argparse's own); Ctrl-C.
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -56,5 +57,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"iosfast {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (preprocess, info, demo, sam2):
+    for command in (preprocess, info, episodes, demo):
         command.add_to(commands)
     return parser
