@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from . import arguments
 from .clips import map_names
 from .errors import warn
 from .maps import Maps
-from .wave_tracks import Arrival, Course, Track, follow, joined
+from .wave_tracks import Arrival, Course, Track, advance, follow, joined
 
 Hemisphere = Literal["left", "right"]
 
@@ -155,7 +155,7 @@ def find_episodes(
     pixel_size_mm : float, optional
         If the maps do not tell. Without either, a field of 10 mm is assumed, with a warning.
     max_speed_mm_min : float
-        No front is faster.
+        Fronts are followed at up to this speed; what is more than twice as fast is no wave.
     min_area_mm2 : float
         A wave sweeps at least so much cortex.
     min_maps : int
@@ -239,9 +239,8 @@ def episodes_of(maps: Maps, waves: Sequence[Found]) -> list[Episode]:
 
 def checked_midline(midline: Any) -> NDArray[np.float64]:
     """Return the midline as (N, 2) of x and y, by y."""
-    if np.ndim(midline) == 0:
-        x = arguments.number("midline", midline)
-        return np.array([[x, 0.0]])
+    if isinstance(midline, str) or not isinstance(midline, Iterable):
+        return np.array([[arguments.number("midline", midline), 0.0]])
     try:
         line = np.asarray(midline, np.float64)
     except (TypeError, ValueError):
@@ -281,6 +280,8 @@ def _wave(
     arrival = Arrival.of(front, course.z)
     area, order = len(arrival.cells), arrival.order()
     if area < cells.area or order < _MIN_ORDER or np.ptp(np.quantile(arrival.maps, (0.1, 0.9))) < 2:
+        return None
+    if advance(front) > cells.reach:
         return None
     start, end = min(clear), max(clear)
     peak = _median(strength)

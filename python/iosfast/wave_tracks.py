@@ -338,6 +338,24 @@ class Arrival:
         return max(0.0, 1 - float(np.mean(steps)) / spread) if steps else 0.0
 
 
+def advance(tracks: list[Track]) -> float:
+    """How far tracks get from map to map, in cells; the median over maps.
+
+    That of a map is what half of the newly covered cells are at most away from the last ones.
+    """
+    covered: dict[int, list[_Cells]] = {}
+    for track in tracks:
+        for now, cells in track.cells.items():
+            covered.setdefault(now, []).append(cells)
+    steps = []
+    for now, parts in covered.items():
+        if now - 1 in covered:
+            distance = _distances(np.concatenate(parts), np.concatenate(covered[now - 1]))
+            new = distance[distance > 0]
+            steps.append(float(np.median(new)) if new.size else 0.0)
+    return float(np.median(steps)) if steps else 0.0
+
+
 def joined(tracks: list[Track], z: _Floats, near_cells: float, own_cells: int) -> list[list[Track]]:
     """Put together the tracks that are parts of one wave.
 
