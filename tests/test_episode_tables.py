@@ -7,7 +7,7 @@ import openpyxl
 import pytest
 import tifffile
 from some_maps import FRAMES, OPTIONS, run
-from test_episodes import maps_of, noise, wave
+from wave_maps import maps_of, noise, wave
 
 from iosfast import (
     IosfastWarning,

@@ -13,7 +13,7 @@ from . import arguments
 from .clips import map_names
 from .errors import warn
 from .maps import Maps
-from .wave_tracks import Arrival, Course, Track, advance, follow, joined
+from .wave_tracks import Arrival, Course, Track, advance, follow, fronts, joined, order
 
 Hemisphere = Literal["left", "right"]
 
@@ -30,8 +30,6 @@ _PATCH_MM2, _NEAR_MM = 0.1, 2.0
 _MIN_ORDER = 0.6
 #: A map shows a wave if its change reaches this part of the wave's own median over its maps.
 _CLEAR = 0.5
-#: A change is in a wake if more than this part of its cells had the opposite one before.
-_LED = 0.3
 #: Part of a wave that has to be on one side of the midline.
 _ONE_SIDE = 0.8
 
@@ -201,7 +199,7 @@ def find_episodes(
         for track in follow(course, sign, cells.reach, cells.patch)
         if len(track.cells) > 1
     ]
-    groups = joined(tracks, course.z, cells.near, cells.area)
+    groups = joined(fronts(tracks, course.z), course.z, cells.near, cells.area)
     waves = (_wave(group, course, cells, min_maps, line) for group in groups)
     return episodes_of(maps, [wave for wave in waves if wave is not None])
 
@@ -265,27 +263,30 @@ class _Cells:
 
 
 def _wave(
-    tracks: list[Track],
+    front: list[Track],
     course: Course,
     cells: _Cells,
     min_maps: int,
     midline: NDArray[np.float64] | None,
 ) -> Found | None:
-    """Return the wave of some tracks, or None if they are none."""
-    front = _front(tracks, course)
+    """Return the wave of a front in one or more pieces, or None if it is none."""
     strength = _strength(front, course)
     clear = [t for t, value in strength.items() if value >= _CLEAR * _median(strength)]
     if len(clear) < min_maps:
         return None
     arrival = Arrival.of(front, course.z)
-    area, order = len(arrival.cells), arrival.order()
-    if area < cells.area or order < _MIN_ORDER or np.ptp(np.quantile(arrival.maps, (0.1, 0.9))) < 2:
+    area, ordered = len(arrival.cells), order(front, course.z)
+    if (
+        area < cells.area
+        or ordered < _MIN_ORDER
+        or np.ptp(np.quantile(arrival.maps, (0.1, 0.9))) < 2
+    ):
         return None
     if advance(front) > cells.reach:
         return None
     start, end = min(clear), max(clear)
     peak = _median(strength)
-    confidence = order * (1 - np.exp(-area / cells.area)) * (1 - np.exp(-(peak - 2) / 1.5))
+    confidence = ordered * (1 - np.exp(-area / cells.area)) * (1 - np.exp(-(peak - 2) / 1.5))
     confidence *= 1 - np.exp(-len(clear) / 3)
     return Found(
         start,
@@ -294,25 +295,6 @@ def _wave(
         confidence=round(float(np.clip(confidence, 0, 1)), 3),
         seed=(start, _seed(front, start, course)),
     )
-
-
-def _front(tracks: list[Track], course: Course) -> list[Track]:
-    """Return the tracks of fronts, and not those of the opposite change in their wake."""
-    arrivals = [Arrival.of([track], course.z) for track in tracks]
-    fronts, sizes = [], {1: 0, -1: 0}
-    for track, arrival in zip(tracks, arrivals, strict=True):
-        led = leading = 0
-        for other, earlier in zip(tracks, arrivals, strict=True):
-            if other.sign != track.sign:
-                mine, its = arrival.common(earlier)
-                led += int(np.sum(its < mine))
-                leading += int(np.sum(its > mine))
-        if led <= max(leading, _LED * len(arrival.cells)):
-            fronts.append(track)
-            sizes[track.sign] += len(arrival.cells)
-    main = max(sizes, key=lambda sign: sizes[sign])
-    large = [t for t in fronts if t.sign == main or 3 * sizes[t.sign] >= sizes[main]]
-    return large or tracks
 
 
 def _strength(front: list[Track], course: Course) -> dict[int, float]:

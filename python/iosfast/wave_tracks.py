@@ -29,7 +29,11 @@ THRESHOLD = 3.0
 #: Maps in which a wave may be out of sight.
 GAP_MAPS = 3
 #: Maps after a front in which the opposite change may follow.
-WAKE_MAPS = 24
+WAKE_MAPS = 18
+#: Maps of a part of the time in which arrivals are ordered.
+ORDER_MAPS = 12
+#: A track of which more than this part is in the wake of a front is no front.
+_LED = 0.5
 #: Bytes of maps that are read at a time.
 BLOCK_BYTES = 32 << 20
 
@@ -313,12 +317,6 @@ class Arrival:
         chosen = order[first]
         return cls(cells[chosen], times[chosen].astype(np.float64))
 
-    def common(self, other: Arrival) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Maps of both for the cells that both have."""
-        one, two = (a.cells[:, 0] * (1 << 20) + a.cells[:, 1] for a in (self, other))
-        _, mine, its = np.intersect1d(one, two, assume_unique=True, return_indices=True)
-        return self.maps[mine], other.maps[its]
-
     def order(self) -> float:
         """How well arrivals are ordered in space, 0 to 1.
 
@@ -336,6 +334,24 @@ class Arrival:
             if near in at
         ]
         return max(0.0, 1 - float(np.mean(steps)) / spread) if steps else 0.0
+
+
+def order(tracks: list[Track], z: _Floats) -> float:
+    """Order of arrivals, 0 to 1, see `Arrival.order`; over all, or in parts of the time.
+
+    The latter is for fronts that follow each other over the same cells.
+    """
+    first, last = min(t.first for t in tracks), max(t.last for t in tracks)
+    orders = []
+    for begin in range(first, last + 1, ORDER_MAPS):
+        part = []
+        for track in tracks:
+            cells = {t: c for t, c in track.cells.items() if begin <= t < begin + ORDER_MAPS}
+            if cells:
+                part.append(Track(track.sign, cells))
+        if part:
+            orders.append(Arrival.of(part, z).order())
+    return max(Arrival.of(tracks, z).order(), float(np.median(orders)))
 
 
 def advance(tracks: list[Track]) -> float:
@@ -356,12 +372,38 @@ def advance(tracks: list[Track]) -> float:
     return float(np.median(steps)) if steps else 0.0
 
 
-def joined(tracks: list[Track], z: _Floats, near_cells: float, own_cells: int) -> list[list[Track]]:
-    """Put together the tracks that are parts of one wave.
+def fronts(tracks: list[Track], z: _Floats) -> list[Track]:
+    """Return the tracks of fronts, without the opposite change that each has in its wake.
 
-    Such are pieces of one front that noise has torn, and the opposite change in its wake. Tracks
-    are joined if the later one begins near the other, and is small or moves on in line with it; or
-    if it follows over the same cells at a steady delay.
+    A cell is in the wake if a front of the other sign changed its surroundings at most `WAKE_MAPS`
+    before. Such cells are taken away, and the track if most of it goes.
+    """
+    tracks = sorted(tracks, key=lambda track: (track.first, -len(track.cells)))
+    shape = z.shape[1:]
+    passed = {sign: np.full(shape, -np.inf) for sign in (1, -1)}  # when fronts were last there
+    kept = []
+    for track in tracks:
+        arrival = Arrival.of([track], z)
+        y, x = arrival.cells.T
+        since = arrival.maps - passed[-track.sign][y, x]
+        led = (since > 0) & (since <= WAKE_MAPS)
+        if led.mean() > _LED:
+            continue
+        wake = np.zeros(shape, bool)
+        wake[y[led], x[led]] = True
+        rest = {now: c[~wake[c[:, 0], c[:, 1]]] for now, c in track.cells.items()}
+        kept.append(Track(track.sign, {now: c for now, c in rest.items() if len(c)}))
+        for (row, column), now in zip(arrival.cells[~led], arrival.maps[~led], strict=True):
+            near = np.s_[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
+            np.maximum(passed[track.sign][near], now, out=passed[track.sign][near])
+    return kept
+
+
+def joined(tracks: list[Track], z: _Floats, near_cells: float, own_cells: int) -> list[list[Track]]:
+    """Put together the tracks that are pieces of one front, which noise has torn.
+
+    Tracks of one sign are joined if the later one begins near the other, and is small or moves on
+    in line with it.
 
     Parameters
     ----------
@@ -378,7 +420,8 @@ def joined(tracks: list[Track], z: _Floats, near_cells: float, own_cells: int) -
         (i, j)
         for j in range(len(tracks))
         for i in range(j)
-        if tracks[i].last + WAKE_MAPS >= tracks[j].first
+        if tracks[i].sign == tracks[j].sign
+        and tracks[i].last + 1 >= tracks[j].first
         and _belong(tracks[i], tracks[j], arrivals[i], arrivals[j], near_cells, own_cells)
     ]
     root = _components(len(tracks), np.array(pairs, np.int64).reshape(-1, 2).T)
@@ -388,13 +431,6 @@ def joined(tracks: list[Track], z: _Floats, near_cells: float, own_cells: int) -
 def _belong(
     one: Track, later: Track, first: Arrival, then: Arrival, near_cells: float, own_cells: int
 ) -> bool:
-    small = min(len(first.cells), len(then.cells))
-    if one.sign != later.sign:
-        before, after = first.common(then)
-        if before.size >= max(3, 0.3 * small):
-            low, middle, high = np.quantile(after - before, (0.25, 0.5, 0.75))
-            if high - low <= 4 and abs(middle) <= WAKE_MAPS:
-                return True
     now = later.first
     beside = [one.cells[t] for t in range(now - 1, now + 2) if t in one.cells]
     if not beside:
@@ -402,27 +438,24 @@ def _belong(
     distance = _distances(later.cells[now], np.concatenate(beside))
     if distance.min() > near_cells:
         return False
-    if small < own_cells:
+    if min(len(first.cells), len(then.cells)) < own_cells:
         return True
     contact = later.cells[now][np.argmin(distance)]
-    return _one_front(first, then, one.sign != later.sign, contact, now, 1.5 * near_cells)
+    return _one_front(first, then, contact, now, 1.5 * near_cells)
 
 
-def _one_front(
-    first: Arrival, then: Arrival, opposite: bool, at: _Cells, now: int, radius: float
-) -> bool:
+def _one_front(first: Arrival, then: Arrival, at: _Cells, now: int, radius: float) -> bool:
     """Tell whether arrivals around a cell are those of one straight front."""
-    cells, maps, offset = [], [], []
-    for number, part in enumerate((first, then)):
+    cells, maps = [], []
+    for part in (first, then):
         near = np.hypot(*(part.cells - at).T) <= radius
         near &= (part.maps >= now - 4) & (part.maps <= now + 8)
         if near.sum() < 3:
             return True  # too little to tell them apart
         cells.append(part.cells[near])
         maps.append(part.maps[near])
-        offset.append(np.full(int(near.sum()), float(opposite and number)))
     times = np.concatenate(maps)
     places = np.concatenate(cells).astype(np.float64)
-    design = np.column_stack([np.ones(times.size), places, np.concatenate(offset)])
+    design = np.column_stack([np.ones(times.size), places])
     fitted = design @ np.linalg.lstsq(design, times, rcond=None)[0]
     return bool(np.var(times - fitted) <= 0.35 * np.var(times))
