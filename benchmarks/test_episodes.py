@@ -19,7 +19,6 @@ drawn from the range of the level. Seeds below 100 served to choose the limits o
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -36,6 +35,15 @@ PIXEL_SIZE_MM = 10 / SIDE
 INTERVAL_S = 5.0
 RECIPE = iosfast.Recipe(bin_frames=1, interval_bins=1, smoothing_px=11)
 FIRST_SEED = 1000
+TITLE = "Episodes"
+HEAD = (
+    "Waves in simulated hours, half of which have none; definitions: `benchmarks/test_episodes.py`.",
+    "Aim at levels 1 and 2: 95 % found, at most one false an hour, ends within 2 maps.",
+    "",
+    "| level | hours | episodes | found | false an hour | start within 2 maps | worst | end within 2 "
+    "maps | worst | waves | found |",
+    "|---|---|---|---|---|---|---|---|---|---|---|",
+)
 
 
 class Hour(NamedTuple):
@@ -187,7 +195,7 @@ def scored(hours: list[Hour]) -> Score:
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
-def test_episodes_of_hours(level, timed, note):
+def test_episodes_of_hours(level, timed, section):
     count, hours = (8, 1.0) if timed else (1, 0.3)
     all_hours = [
         an_hour(level, FIRST_SEED + seed, empty=empty, hours=hours)
@@ -198,41 +206,38 @@ def test_episodes_of_hours(level, timed, note):
     near = [np.mean([abs(n) <= 2 for n in part]) for part in (score.starts, score.ends)]
     worst = [max(part, key=abs, default=0) for part in (score.starts, score.ends)]
     per_hour = score.false / score.hours
-    note(
-        f"Episodes, level {level} ({score.hours:.0f} h, {score.episodes} episodes of {score.waves} "
-        f"waves): found {score.found} ({score.found / score.episodes:.1%}), false "
-        f"{per_hour:.2f} an hour; start within 2 maps {near[0]:.1%} (worst {worst[0]:+d}), end "
-        f"{near[1]:.1%} (worst {worst[1]:+d}); {score.waves_found} waves told apart. Aim at levels "
-        "1 and 2: 95 %, at most 1 an hour."
+    lines = section(TITLE)
+    lines += [] if lines else HEAD
+    lines.append(
+        f"| {level} | {score.hours:.0f} | {score.episodes} | {score.found / score.episodes:.1%} | "
+        f"{per_hour:.2f} | {near[0]:.1%} | {worst[0]:+d} | {near[1]:.1%} | {worst[1]:+d} | "
+        f"{score.waves} | {score.waves_found} |"
     )
     if level < 3:
         assert score.found >= 0.95 * score.episodes
         assert per_hour <= 1
 
 
-@pytest.mark.parametrize("level", [1, 2, 3])
-def test_episodes_of_another_generator(level, timed, note):
-    """Ragged fronts in clips of 30 maps, most of which show a wave: little to tell noise from."""
+def test_episodes_of_single_clips(timed, section):
+    """Two generators, 30 maps each, most of which show a wave: little to tell noise from."""
     from wave_maps import maps_of
 
-    counts = {"simulate": [0, 0, 0], "eikonal": [0, 0, 0]}
-    for clip in clips(level, "test", None if timed else 2):
-        maps = maps_of(clip.change, mask=clip.cortex, pixel_size_mm=clip.pixel_size_mm)
-        shown = np.flatnonzero(clip.truth.any(axis=(0, 2, 3)))
-        proposed = iosfast.find_episodes(maps)
-        hit = [e for e in proposed if e.start <= shown[-1] and e.end >= shown[0]]
-        count = counts[clip.generator]
-        count[0] += 1
-        count[1] += bool(hit)
-        count[2] += len(proposed) - len(hit)
-    for generator, (number, found, false) in counts.items():
-        if number:
-            note(
-                f"Episodes, level {level}, single clips of 30 maps ({generator}): found in {found} "
-                f"of {number}; {false} false."
-            )
-    total, found, _ = np.sum(list(counts.values()), axis=0)
-    assert found >= (0.8 if level < 3 else 0.3) * total
+    counts: dict[tuple[int, str], list[int]] = {}
+    for level in LEVELS:
+        for clip in clips(level, "test", None if timed else 2):
+            maps = maps_of(clip.change, mask=clip.cortex, pixel_size_mm=clip.pixel_size_mm)
+            shown = np.flatnonzero(clip.truth.any(axis=(0, 2, 3)))
+            proposed = iosfast.find_episodes(maps)
+            hit = [e for e in proposed if e.start <= shown[-1] and e.end >= shown[0]]
+            count = counts.setdefault((level, clip.generator), [0, 0, 0])
+            count[0] += 1
+            count[1] += bool(hit)
+            count[2] += len(proposed) - len(hit)
+    lines = section(TITLE)
+    lines += ["", "| single clips of 30 maps: level | generator | clips | found | false |"]
+    lines.append("|---|---|---|---|---|")
+    for (level, generator), numbers in counts.items():
+        lines.append(f"| {level} | {generator} | {' | '.join(map(str, numbers))} |")
 
 
 def test_speed(timed, race):
@@ -243,9 +248,5 @@ def test_speed(timed, race):
         lambda: iosfast.find_episodes(hour.maps),
         {"mean of all maps (NumPy)": (lambda: hour.maps.change.mean(axis=0), "")},
         rounds=3,
+        section=TITLE,
     )
-
-
-if __name__ == "__main__":
-    for which in map(int, sys.argv[1:]):
-        print(which, scored([an_hour(which, seed, empty=False) for seed in range(4)]))

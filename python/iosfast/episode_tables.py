@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
-from uuid import uuid4
 
 from .clips import IMAGE_ENDINGS, map_names
 from .episodes import Episode, EpisodeWave, Found, Hemisphere, episodes_of
-from .errors import ReadError, WriteError
+from .errors import ReadError
 from .maps import Maps
+from .staging import file_beside
 
 #: Names of the first and the last map; whatever else is in a published table is left alone.
 FIRST, LAST = "SFN", "EFN"
@@ -119,18 +118,10 @@ def write_episodes(
         raise ValueError(f"path must end with .csv or .xlsx, not {path.name!r}")
     if not all(isinstance(episode, Episode) for episode in episodes):
         raise TypeError("episodes must be a sequence of Episode")
-    if path.exists() and not overwrite:
-        raise WriteError(f"{path} is already there; choose another, or overwrite=True")
     rows = [COLUMNS, *(_cells(wave) for episode in episodes for wave in episode.waves)]
     data = _excel_bytes(rows) if suffix == ".xlsx" else _csv_bytes(rows)
-    work = path.with_name(f".{path.name}.partial-{uuid4().hex[:8]}")
-    try:
+    with file_beside(path, overwrite=overwrite) as work:
         work.write_bytes(data)
-        os.replace(work, path)
-    except OSError as error:
-        raise WriteError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        work.unlink(missing_ok=True)
     return path
 
 
