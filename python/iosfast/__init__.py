@@ -14,6 +14,10 @@ except ImportError as _error:
 
 from . import sam2, simulate
 from .annotations import Annotations
+from .clips import Clip, read_clip
+from .episode_clips import extract_clips
+from .episode_tables import read_episodes, write_episodes
+from .episodes import Episode, find_episodes
 from .errors import IosfastWarning, ReadError, WriteError
 from .live import Preprocessor
 from .maps import Map, Maps
@@ -26,6 +30,8 @@ from .storage import load
 
 __all__ = [
     "Annotations",
+    "Clip",
+    "Episode",
     "IosfastWarning",
     "Map",
     "Maps",
@@ -37,11 +43,16 @@ __all__ = [
     "WriteError",
     "__version__",
     "cortex_mask",
+    "extract_clips",
+    "find_episodes",
     "load",
     "measure",
     "open_recording",
     "preprocess",
+    "read_clip",
+    "read_episodes",
     "read_mask",
     "sam2",
     "simulate",
+    "write_episodes",
 ]
