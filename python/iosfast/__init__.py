@@ -24,8 +24,10 @@ from .maps import Map, Maps
 from .masks import cortex_mask, read_mask
 from .metrics import Measurement, measure
 from .preprocess import preprocess
+from .prompts import Prompt, read_prompts, write_prompts
 from .readers import Recording, open_recording
 from .recipe import Recipe
+from .segment import Segmentation, propose_prompts, segment
 from .storage import load
 
 __all__ = [
@@ -37,9 +39,11 @@ __all__ = [
     "Maps",
     "Measurement",
     "Preprocessor",
+    "Prompt",
     "ReadError",
     "Recipe",
     "Recording",
+    "Segmentation",
     "WriteError",
     "__version__",
     "cortex_mask",
@@ -49,10 +53,14 @@ __all__ = [
     "measure",
     "open_recording",
     "preprocess",
+    "propose_prompts",
     "read_clip",
     "read_episodes",
     "read_mask",
+    "read_prompts",
     "sam2",
+    "segment",
     "simulate",
     "write_episodes",
+    "write_prompts",
 ]
