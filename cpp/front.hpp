@@ -15,10 +15,13 @@
 
 namespace iosfast {
 
-// Offsets from the peak, in maps, at which the course of a pulse is kept.
-inline constexpr double kPulseFirst = -3.0;
+// Offsets from the peak, in maps, at which the course of a pulse is kept: as much before it as
+// after it, since fronts may also be followed back in time.
 inline constexpr double kPulseStep = 0.5;
-inline constexpr std::size_t kPulseSize = 31;
+inline constexpr std::size_t kPulseSize = 49;
+inline constexpr double kPulseFirst = -kPulseStep * static_cast<double>(kPulseSize / 2);
+// Of what comes before the peak (after it, back in time), only so much is learnt.
+inline constexpr double kPulseLead = 3.0;
 
 // Maps of cells: means of the change over squares of pixels, (maps, rows, columns).
 struct FrontCells {
@@ -28,6 +31,7 @@ struct FrontCells {
     std::span<const double> times;  // of the maps, in median distances of maps
     double reach;                   // cells that a front may move in one unit of time
     double independence;            // independent values of noise that a cell stands for
+    bool backwards = false;         // whether the maps are given from the last to the first
 };
 
 // What is said of an object in one map, cell by cell.
@@ -70,10 +74,10 @@ void draw_fronts(const FrontMaps& maps, const std::vector<FrontTrack>& tracks,
                  const std::vector<std::size_t>& first, std::uint8_t* masks, double* support,
                  unsigned threads, const Poll& poll);
 
-// Median of each map's pixels where inside is not 0, and means over cells of side x side pixels
-// about it, 0 where none is inside.
+// Cells of side x side pixels: which hold pixels that are inside (not 0), and of these the mean in
+// each map, less the median of all cells of that map; 0 in cells without any.
 void front_cells(const float* change, std::size_t maps, std::size_t height, std::size_t width,
-                 const std::uint8_t* inside, std::size_t side, double* centres, float* cells,
-                 unsigned threads);
+                 const std::uint8_t* inside, std::size_t side, std::uint8_t* cells_inside,
+                 double* centres, float* cells, unsigned threads);
 
 }  // namespace iosfast

@@ -26,6 +26,7 @@ constexpr float kNever = std::numeric_limits<float>::quiet_NaN();
 struct Fields {
     std::vector<float> arrival, height;  // NaN and 0 where the object never is
     std::vector<double> lobe;            // the pulse without what comes before and after its peak
+    double begin = 0, end = 0;           // offsets between which it is above 0
     double typical = 0;
 };
 
@@ -119,6 +120,8 @@ Fields fields_of(const FrontTrack& track, const FrontMaps& maps) {
     while (end < kPulseSize && fields.lobe[end] > 0.0) ++end;
     for (std::size_t i = 0; i < kPulseSize; ++i)
         if (i <= begin || i >= end) fields.lobe[i] = i == peak ? 1.0 : 0.0;
+    fields.begin = pulse_offset(begin);
+    fields.end = pulse_offset(std::min(end, kPulseSize - 1));
     fields.typical = track.typical;
     return fields;
 }
@@ -153,6 +156,7 @@ class Drawer {
             model_[i] = ripeness_[i] = 0.0F;
             if (std::isnan(own.arrival[i])) continue;
             const double since = maps_.times[t] - static_cast<double>(own.arrival[i]);
+            if (since <= own.begin || since >= own.end) continue;
             ripeness_[i] = static_cast<float>(pulse_at(own.lobe, since));
             model_[i] = own.height[i] * ripeness_[i];
             highest = std::max(highest, model_[i]);
@@ -287,30 +291,43 @@ void draw_fronts(const FrontMaps& maps, const std::vector<FrontTrack>& tracks,
 }
 
 void front_cells(const float* change, std::size_t maps, std::size_t height, std::size_t width,
-                 const std::uint8_t* inside, std::size_t side, double* centres, float* cells,
-                 unsigned threads) {
+                 const std::uint8_t* inside, std::size_t side, std::uint8_t* cells_inside,
+                 double* centres, float* cells, unsigned threads) {
     const std::size_t pixels = height * width;
     const std::size_t rows = (height + side - 1) / side, columns = (width + side - 1) / side;
+    std::fill_n(cells_inside, rows * columns, std::uint8_t{0});
+    for (std::size_t y = 0; y < height; ++y)
+        for (std::size_t x = 0; x < width; ++x)
+            if (inside[y * width + x]) cells_inside[y / side * columns + x / side] = 1;
     parallel_for(maps, threads, [&] {
-        return [=, values = std::vector<float>()](std::size_t t, const std::atomic<bool>&) mutable {
+        return [=, values = std::vector<float>(), sums = std::vector<double>(),
+                counts = std::vector<std::size_t>()](std::size_t t,
+                                                     const std::atomic<bool>&) mutable {
             const float* map = change + t * pixels;
+            float* out = cells + t * rows * columns;
             values.clear();
-            for (std::size_t i = 0; i < pixels; ++i)
-                if (inside[i]) values.push_back(map[i]);
-            centres[t] = values.empty() ? 0.0 : static_cast<double>(quantile(values, 0.5));
-            for (std::size_t y = 0; y < rows; ++y)
+            for (std::size_t y = 0; y < rows; ++y) {
+                sums.assign(columns, 0.0);
+                counts.assign(columns, 0);
+                for (std::size_t v = y * side; v < std::min(height, (y + 1) * side); ++v)
+                    for (std::size_t u = 0; u < width; ++u) {
+                        const bool counted = inside[v * width + u] != 0;
+                        sums[u / side] += counted ? static_cast<double>(map[v * width + u]) : 0.0;
+                        counts[u / side] += counted;
+                    }
                 for (std::size_t x = 0; x < columns; ++x) {
-                    double sum = 0;
-                    std::size_t count = 0;
-                    for (std::size_t v = y * side; v < std::min(height, (y + 1) * side); ++v)
-                        for (std::size_t u = x * side; u < std::min(width, (x + 1) * side); ++u) {
-                            if (!inside[v * width + u]) continue;
-                            sum += static_cast<double>(map[v * width + u]) - centres[t];
-                            ++count;
-                        }
-                    cells[(t * rows + y) * columns + x] =
-                        count ? static_cast<float>(sum / static_cast<double>(count)) : 0.0F;
+                    if (counts[x] == 0) continue;
+                    out[y * columns + x] =
+                        static_cast<float>(sums[x] / static_cast<double>(counts[x]));
+                    values.push_back(out[y * columns + x]);
                 }
+            }
+            const float centre = values.empty() ? 0.0F : quantile(values, 0.5);
+            centres[t] = static_cast<double>(centre);
+            for (std::size_t y = 0; y < rows; ++y)
+                for (std::size_t x = 0; x < columns; ++x)
+                    out[y * columns + x] =
+                        cells_inside[y * columns + x] ? out[y * columns + x] - centre : 0.0F;
         };
     });
 }

@@ -17,6 +17,7 @@ constexpr double kLabelStep = 0.5;      // maps between two arrival times that a
 constexpr double kLabelsBefore = 2;     // maps before the first hint at which a pulse may peak
 constexpr double kHeightSpread = 0.35;  // of pulses, as a part of the typical height
 constexpr double kLeastHeight = 1.5;    // assumed at first, in standard deviations of the noise
+constexpr double kFaintest = 0.5;       // typical height, in standard deviations of the noise
 constexpr double kClip = 2.0;           // changes count up to so many typical heights
 constexpr double kSelection = 2.0;      // log likelihood that a pulse must have beyond noise
 constexpr float kForbidden = 1e6F, kTooEarly = 50.0F, kOutside = 50.0F;
@@ -26,6 +27,7 @@ constexpr int kTrialRounds = 2, kRounds = 4, kJointRounds = 2;
 constexpr double kPulsePrior = 10.0;  // cells of typical height that the assumed pulse counts as
 constexpr double kLeadingDip = 0.7;   // part of the peak; deeper before it, and the sign is wrong
 constexpr double kRefused = 1e6;      // evidence taken off for that
+constexpr double kLeastNoise = 1e-3;  // assumed, as a part of the greatest change
 constexpr double kLeastWeight = 0.5;  // of the median noise, below which no map is trusted more
 
 double median_of(std::vector<double> values) {
@@ -45,38 +47,47 @@ struct Object {
 
 class Follower {
   public:
-    Follower(const FrontCells& cells, std::span<double> noise)
-        : in_(cells), count_(cells.rows * cells.columns), noise_(noise) {
+    explicit Follower(const FrontCells& cells)
+        : in_(cells), count_(cells.rows * cells.columns), noise_(cells.maps) {
+        float most = 0.0F;
+        for (std::size_t i = 0; i < in_.maps * count_; ++i)
+            most = std::max(most, std::abs(in_.change[i]));
+        least_noise_ = std::max(kLeastNoise * static_cast<double>(most), 1e-12);
         update_noise({});
     }
 
-    // Follow an object on what the others leave, trying both signs.
-    void start(Object& object, const std::vector<const Object*>& others, int rounds) {
-        const std::vector<double> noise(noise_.begin(), noise_.end());
-        Object best;
-        std::vector<double> best_noise = noise;
-        double best_evidence = -std::numeric_limits<double>::infinity();
-        for (const double direction : {1.0, -1.0}) {
-            std::copy(noise.begin(), noise.end(), noise_.begin());
-            Object trial;
-            trial.hints = object.hints;
-            trial.track.pulse = assumed_pulse();
-            trial.track.direction = direction;
-            trial.track.typical = height_at_hint(trial, others);
-            refine(trial, others, 0, rounds);
-            double evidence = trial.track.evidence;
-            double dip = 0.0;
-            for (std::size_t i = 0; pulse_offset(i) < 0.0; ++i)
-                dip = std::max(dip, -trial.track.pulse[i]);
-            if (dip >= kLeadingDip) evidence -= kRefused;
-            if (evidence > best_evidence) {
-                best_evidence = evidence;
-                best = std::move(trial);
-                best_noise.assign(noise_.begin(), noise_.end());
-            }
-        }
-        object = std::move(best);
-        std::copy(best_noise.begin(), best_noise.end(), noise_.begin());
+    // Follow an object on what the others leave. Both signs are tried: where a wave brightens, what
+    // follows it darkens, and the other way round; but it begins with a pulse, not with a dip.
+    void start(Object& object, const std::vector<const Object*>& others, int rounds,
+               unsigned threads) {
+        struct Trial {
+            Object object;
+            std::vector<double> noise;
+            double evidence = 0;
+        };
+        std::array<Trial, 2> trials;
+        parallel_for(trials.size(), threads, [&] {
+            return [&](std::size_t number, const std::atomic<bool>&) {
+                Follower follower = *this;
+                Trial& trial = trials.at(number);
+                FrontTrack& track = trial.object.track;
+                trial.object.hints = object.hints;
+                track.pulse = assumed_pulse();
+                track.direction = number == 0 ? 1.0 : -1.0;
+                track.typical = height_at_hint(trial.object, others);
+                follower.refine(trial.object, others, 0, kTrialRounds);
+                double dip = 0.0;
+                for (std::size_t i = 0; i < kPulseSize; ++i)
+                    if (in_.backwards ? pulse_offset(i) > 0.0 : pulse_offset(i) < 0.0)
+                        dip = std::max(dip, -track.pulse[i]);
+                trial.evidence = track.evidence - (dip < kLeadingDip ? 0.0 : kRefused);
+                trial.noise = follower.noise_;
+            };
+        });
+        Trial& best = trials.at(trials[1].evidence > trials[0].evidence);
+        object = std::move(best.object);
+        noise_ = std::move(best.noise);
+        refine(object, others, kTrialRounds, rounds - kTrialRounds);
     }
 
     // Some rounds of: most probable arrival times; which of them a front can reach; the pulse.
@@ -90,10 +101,7 @@ class Follower {
         }
     }
 
-    std::vector<double> noise() const { return {noise_.begin(), noise_.end()}; }
-    void set_noise(const std::vector<double>& noise) {
-        std::copy(noise.begin(), noise.end(), noise_.begin());
-    }
+    const std::vector<double>& noise() const { return noise_; }
 
   private:
     // Maps without what the others explain, in the direction of the object.
@@ -137,11 +145,11 @@ class Follower {
     }
 
     std::vector<double> weights(const Object& object) const {
-        const double least = kLeastWeight * median_of({noise_.begin(), noise_.end()});
+        const double least = kLeastWeight * median_of(noise_);
         const double begin = in_.times[object.hints->front().map] - kLabelsBefore;
         std::vector<double> weight(in_.maps);
         for (std::size_t t = 0; t < in_.maps; ++t) {
-            const double sd = std::max({noise_[t], least, std::numeric_limits<double>::min()});
+            const double sd = std::max(noise_[t], least);
             weight[t] = in_.times[t] < begin ? 0.0 : 1.0 / (sd * sd);
         }
         return weight;
@@ -159,7 +167,7 @@ class Follower {
                         value -= static_cast<double>(object->model[t * count_ + i]);
                 rest.push_back(std::abs(value));
             }
-            noise_[t] = 1.4826 * median_of(rest);
+            noise_[t] = std::max(1.4826 * median_of(rest), least_noise_);
         }
     }
 
@@ -173,36 +181,47 @@ class Follower {
         const PulseWindow window = pulse_window(track.pulse, 0.5);
 
         // Pulse of each label in each map; sums over maps that do not depend on the cell.
-        std::vector<double> course(labels * in_.maps), energy(labels, 0.0);
-        for (std::size_t k = 0; k < labels; ++k)
+        // The log likelihood ratio of a pulse of unknown height against noise is that of Bayesian
+        // linear regression: (match + prior)^2 scale - offset, of which only the match is a cell's.
+        const double height = track.typical;
+        const double spread = 1.0 / (kHeightSpread * kHeightSpread * height * height);
+        std::vector<float> course(in_.maps * labels), scale(labels), offset(labels);
+        for (std::size_t k = 0; k < labels; ++k) {
+            double energy = 0.0;
             for (std::size_t t = 0; t < in_.maps; ++t) {
                 const double value = pulse_at(
                     track.pulse, in_.times[t] - begin - kLabelStep * static_cast<double>(k));
-                course[k * in_.maps + t] = value * weight[t];
-                energy[k] += value * value * weight[t];
+                course[t * labels + k] = static_cast<float>(value * weight[t]);
+                energy += value * value * weight[t];
             }
-        const double height = track.typical;
-        const double spread = 1.0 / (kHeightSpread * kHeightSpread * height * height);
-        const double limit = kClip * height;
+            const double precision = energy + spread;
+            scale[k] = static_cast<float>(in_.independence / (2 * precision));
+            offset[k] = static_cast<float>(
+                in_.independence *
+                ((height * height * spread + std::log(precision / spread)) / 2 + selection));
+        }
+        std::vector<std::size_t> from(in_.maps, labels), to(in_.maps, 0);  // not 0 in each map
+        for (std::size_t t = 0; t < in_.maps; ++t)
+            for (std::size_t k = 0; k < labels; ++k) {
+                if (course[t * labels + k] == 0.0F) continue;
+                from[t] = std::min(from[t], k);
+                to[t] = k + 1;
+            }
+        const auto limit = static_cast<float>(kClip * height);
+        const auto expected = static_cast<float>(height * spread);
 
         std::vector<float> gain(count_ * labels), cost(count_ * (labels + 1), 0.0F);
-        std::vector<float> own(in_.maps);
+        std::vector<float> match(labels);
         for (std::size_t i = 0; i < count_; ++i) {
-            for (std::size_t t = 0; t < in_.maps; ++t)
-                own[t] = std::clamp(rest[t * count_ + i], static_cast<float>(-limit),
-                                    static_cast<float>(limit));
-            for (std::size_t k = 0; k < labels; ++k) {
-                double match = 0.0;
-                for (std::size_t t = 0; t < in_.maps; ++t)
-                    match += course[k * in_.maps + t] * static_cast<double>(own[t]);
-                const double precision = energy[k] + spread;
-                const double found = match + height * spread;
-                const double log_ratio = (found * found / precision - height * height * spread -
-                                          std::log(precision / spread)) /
-                                         2;
-                gain[i * labels + k] =
-                    static_cast<float>(in_.independence * (log_ratio - selection));
+            std::fill(match.begin(), match.end(), expected);
+            for (std::size_t t = 0; t < in_.maps; ++t) {
+                if (weight[t] == 0.0) continue;
+                const float value = std::clamp(rest[t * count_ + i], -limit, limit);
+                const float* of_map = course.data() + t * labels;
+                for (std::size_t k = from[t]; k < to[t]; ++k) match[k] += of_map[k] * value;
             }
+            for (std::size_t k = 0; k < labels; ++k)
+                gain[i * labels + k] = match[k] * match[k] * scale[k] - offset[k];
             float* at = cost.data() + i * (labels + 1);
             for (std::size_t k = 0; k < labels; ++k) {
                 at[k] = -gain[i * labels + k];
@@ -289,7 +308,7 @@ class Follower {
         }
         object.model.assign(in_.maps * count_, 0.0F);
         if (heights.empty()) return;
-        track.typical = std::max(median_of(heights), std::numeric_limits<double>::min());
+        track.typical = std::max(median_of(heights), kFaintest * median_of(noise_));
         const auto limit = static_cast<float>(kClip * track.typical);
         const double spread = 1.0 / (kHeightSpread * kHeightSpread * track.typical * track.typical);
         for (std::size_t i = 0; i < count_; ++i) {
@@ -319,9 +338,14 @@ class Follower {
             }
         }
         const double assumed = kPulsePrior * track.typical * track.typical * median_of(weight);
-        for (std::size_t j = 0; j < kPulseSize; ++j)
-            track.pulse[j] = (match[j] + assumed * assumed_pulse(pulse_offset(j))) /
-                             std::max(energy[j] + assumed, std::numeric_limits<double>::min());
+        for (std::size_t j = 0; j < kPulseSize; ++j) {
+            const double offset = pulse_offset(j);
+            track.pulse[j] =
+                is_learnt(offset, in_.backwards)
+                    ? (match[j] + assumed * assumed_pulse(offset)) /
+                          std::max(energy[j] + assumed, std::numeric_limits<double>::min())
+                    : 0.0;
+        }
         const double peak = *std::max_element(track.pulse.begin(), track.pulse.end());
         if (peak > 0.0)
             for (double& value : track.pulse) value /= peak;
@@ -338,7 +362,8 @@ class Follower {
 
     const FrontCells& in_;
     std::size_t count_;
-    std::span<double> noise_;
+    std::vector<double> noise_;
+    double least_noise_ = 0;
 };
 
 }  // namespace
@@ -346,7 +371,7 @@ class Follower {
 std::vector<FrontTrack> follow_fronts(const FrontCells& cells,
                                       const std::vector<std::vector<FrontHint>>& objects,
                                       std::span<double> noise, unsigned threads, const Poll& poll) {
-    Follower follower(cells, noise);
+    Follower follower(cells);
     std::vector<Object> found(objects.size());
     for (std::size_t o = 0; o < objects.size(); ++o) found[o].hints = &objects[o];
     std::vector<std::size_t> open(objects.size());
@@ -357,16 +382,13 @@ std::vector<FrontTrack> follow_fronts(const FrontCells& cells,
         std::size_t next = open.front();
         if (open.size() > 1) {
             std::vector<double> evidence(open.size());
-            const std::vector<double> noise_before = follower.noise();
             parallel_for(
                 open.size(), threads,
                 [&] {
                     return [&](std::size_t i, const std::atomic<bool>&) {
-                        std::vector<double> own = noise_before;
-                        Follower alone(cells, own);
-                        alone.set_noise(noise_before);
+                        Follower alone = follower;
                         Object trial = found[open[i]];
-                        alone.start(trial, done, kTrialRounds);
+                        alone.start(trial, done, kTrialRounds, 1);
                         evidence[i] = trial.track.evidence;
                     };
                 },
@@ -374,7 +396,7 @@ std::vector<FrontTrack> follow_fronts(const FrontCells& cells,
             next = open[static_cast<std::size_t>(
                 std::max_element(evidence.begin(), evidence.end()) - evidence.begin())];
         }
-        follower.start(found[next], done, kRounds);
+        follower.start(found[next], done, kRounds, threads);
         if (poll) poll(0);
         done.push_back(&found[next]);
         std::erase(open, next);
@@ -388,6 +410,7 @@ std::vector<FrontTrack> follow_fronts(const FrontCells& cells,
                 follower.refine(found[index], others, kRounds, 1);
                 if (poll) poll(0);
             }
+    std::copy(follower.noise().begin(), follower.noise().end(), noise.begin());
     std::vector<FrontTrack> tracks;
     tracks.reserve(found.size());
     for (Object& object : found) tracks.push_back(std::move(object.track));

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
+#include <cmath>
+#include <utility>
 
 namespace iosfast {
 
@@ -12,38 +13,54 @@ enum Side : std::size_t { left, right, above, below, kSides };
 
 constexpr std::array<Side, kSides> kOpposite{right, left, below, above};
 
-// Messages between neighbours. inbox(side, cell) is what the neighbour on that side last said.
+// Messages between neighbours: inbox(side, cell) is what the neighbour on that side last said.
 class Messages {
   public:
-    Messages(const std::vector<float>& cost, std::size_t cells, std::size_t labels)
-        : cost_(cost), width_(labels + 1), belief_(labels + 1) {
-        for (auto& inbox : inbox_) inbox.assign(cells * width_, 0.0F);
+    Messages(const std::vector<float>& cost, std::size_t cells, std::size_t labels,
+             const LabelPrior& prior)
+        : cost_(cost), labels_(labels), prior_(prior) {
+        // A path of at most `steps` single steps is one of jumps of 1, 2, 4 ... and a rest.
+        auto steps = static_cast<std::size_t>(std::ceil(prior.longest / prior.step));
+        steps = std::min(steps, labels);
+        for (std::size_t jump = 1; steps > 0; jump *= 2) {
+            jumps_.push_back(std::min(jump, steps));
+            steps -= jumps_.back();
+        }
+        margin_ = jumps_.empty() ? 0 : *std::max_element(jumps_.begin(), jumps_.end());
+        thought_.assign(labels + 2 * margin_, kFar);
+        further_ = thought_;
+        for (auto& inbox : inbox_) inbox.assign(cells * (labels + 1), 0.0F);
     }
 
     // Tell the neighbour `to`, which lies on that side of the cell `from`, what is thought here.
-    void tell(std::size_t from, std::size_t to, Side side, const LabelPrior& prior) {
-        const std::size_t labels = width_ - 1;
-        float* thought = belief_.data();
-        const float* own = cost_.data() + from * width_;
-        std::copy_n(own, width_, thought);
-        for (std::size_t other = 0; other < kSides; ++other) {
-            if (other == side) continue;
-            const float* said = inbox_.at(other).data() + from * width_;
-            for (std::size_t k = 0; k < width_; ++k) thought[k] += said[k];
+    void tell(std::size_t from, std::size_t to, Side side) {
+        const std::size_t width = labels_ + 1;
+        const float* own = cost_.data() + from * width;
+        const float* a = inbox_.at((side + 1) % kSides).data() + from * width;
+        const float* b = inbox_.at((side + 2) % kSides).data() + from * width;
+        const float* c = inbox_.at((side + 3) % kSides).data() + from * width;
+        float* thought = thought_.data() + margin_;
+        for (std::size_t k = 0; k < labels_; ++k) thought[k] = own[k] + a[k] + b[k] + c[k];
+        const float none = own[labels_] + a[labels_] + b[labels_] + c[labels_];
+        float best = kFar;
+        for (std::size_t k = 0; k < labels_; ++k) best = std::min(best, thought[k]);
+        for (const std::size_t jump : jumps_) {
+            const float price = prior_.step * static_cast<float>(jump);
+            const float* here = thought_.data() + margin_;
+            float* there = further_.data() + margin_;
+            const float* below = here - jump;
+            const float* above = here + jump;
+            for (std::size_t k = 0; k < labels_; ++k)
+                there[k] = std::min(here[k], std::min(below[k], above[k]) + price);
+            std::swap(thought_, further_);
         }
-        const float none = thought[labels];
-        float best = std::numeric_limits<float>::max();
-        for (std::size_t k = 0; k < labels; ++k) best = std::min(best, thought[k]);
-        for (std::size_t k = 1; k < labels; ++k)
-            thought[k] = std::min(thought[k], thought[k - 1] + prior.step);
-        for (std::size_t k = labels - 1; k-- > 0;)
-            thought[k] = std::min(thought[k], thought[k + 1] + prior.step);
-        const float cap = std::min(best + prior.longest, none + prior.edge);
-        const float no_label = std::min(none, best + prior.edge);
+        thought = thought_.data() + margin_;
+        const float cap = std::min(best + prior_.longest, none + prior_.edge);
+        const float no_label = std::min(none, best + prior_.edge);
         const float least = std::min(no_label, std::min(best, cap));
-        float* out = inbox_.at(kOpposite.at(side)).data() + to * width_;
-        for (std::size_t k = 0; k < labels; ++k) out[k] = std::min(thought[k], cap) - least;
-        out[labels] = no_label - least;
+        float* out = inbox_.at(kOpposite.at(side)).data() + to * width;
+        for (std::size_t k = 0; k < labels_; ++k) out[k] = std::min(thought[k], cap) - least;
+        out[labels_] = no_label - least;
     }
 
     std::vector<float> beliefs() const {
@@ -54,9 +71,14 @@ class Messages {
     }
 
   private:
+    static constexpr float kFar = 1e30F;
+
     const std::vector<float>& cost_;
-    std::size_t width_;
-    std::vector<float> belief_;
+    std::size_t labels_;
+    LabelPrior prior_;
+    std::size_t margin_ = 0;
+    std::vector<std::size_t> jumps_;
+    std::vector<float> thought_, further_;  // with a margin of kFar on both sides
     std::array<std::vector<float>, kSides> inbox_;
 };
 
@@ -64,20 +86,20 @@ class Messages {
 
 std::vector<float> believe(const std::vector<float>& cost, std::size_t rows, std::size_t columns,
                            std::size_t labels, const LabelPrior& prior, int sweeps) {
-    Messages messages(cost, rows * columns, labels);
+    Messages messages(cost, rows * columns, labels, prior);
     for (int sweep = 0; sweep < sweeps; ++sweep) {
         for (std::size_t y = 0; y < rows; ++y)
             for (std::size_t x = 0; x + 1 < columns; ++x)
-                messages.tell(y * columns + x, y * columns + x + 1, right, prior);
+                messages.tell(y * columns + x, y * columns + x + 1, right);
         for (std::size_t y = 0; y < rows; ++y)
             for (std::size_t x = columns; x-- > 1;)
-                messages.tell(y * columns + x, y * columns + x - 1, left, prior);
+                messages.tell(y * columns + x, y * columns + x - 1, left);
         for (std::size_t y = 0; y + 1 < rows; ++y)
             for (std::size_t x = 0; x < columns; ++x)
-                messages.tell(y * columns + x, (y + 1) * columns + x, below, prior);
+                messages.tell(y * columns + x, (y + 1) * columns + x, below);
         for (std::size_t y = rows; y-- > 1;)
             for (std::size_t x = 0; x < columns; ++x)
-                messages.tell(y * columns + x, (y - 1) * columns + x, above, prior);
+                messages.tell(y * columns + x, (y - 1) * columns + x, above);
     }
     return messages.beliefs();
 }

@@ -14,6 +14,11 @@ inline double pulse_offset(std::size_t knot) {
     return kPulseFirst + kPulseStep * static_cast<double>(knot);
 }
 
+// Whether the course is learnt at an offset.
+inline bool is_learnt(double offset, bool backwards) {
+    return backwards ? offset <= kPulseLead : offset >= -kPulseLead;
+}
+
 // Course that is assumed before any is learnt.
 inline double assumed_pulse(double offset) {
     return std::exp(-offset * offset);

@@ -50,7 +50,8 @@ void bind_fronts(py::module_& m) {
         "follow_fronts",
         [](const Images32& change, const Bytes& inside, const Doubles& times, std::size_t side,
            double reach_px, double independence, const Integers& places, const Bytes& said,
-           std::size_t objects, Bytes masks, const Progress& progress, unsigned threads) {
+           std::size_t objects, bool backwards, Bytes masks, const Progress& progress,
+           unsigned threads) {
             need_stack(change, "change");
             const py::ssize_t t = change.shape(0), h = change.shape(1), w = change.shape(2);
             need_shape(inside, "inside", {h, w});
@@ -87,12 +88,9 @@ void bind_fronts(py::module_& m) {
                 const py::gil_scoped_release release;
                 std::vector<float> cells(maps * rows * columns);
                 std::vector<double> centres(maps);
-                front_cells(pixels, maps, height, width, within, side, centres.data(), cells.data(),
-                            threads);
                 std::vector<std::uint8_t> cells_inside(rows * columns);
-                for (std::size_t y = 0; y < height; ++y)
-                    for (std::size_t x = 0; x < width; ++x)
-                        if (within[y * width + x]) cells_inside[y / side * columns + x / side] = 1;
+                front_cells(pixels, maps, height, width, within, side, cells_inside.data(),
+                            centres.data(), cells.data(), threads);
                 const FrontCells grid{cells.data(),
                                       cells_inside.data(),
                                       maps,
@@ -100,7 +98,8 @@ void bind_fronts(py::module_& m) {
                                       columns,
                                       {when, maps},
                                       reach_px / static_cast<double>(side),
-                                      independence};
+                                      independence,
+                                      backwards};
                 const auto tracks = follow_fronts(grid, hints, {noise_out, maps}, threads, poll);
                 std::vector<std::size_t> first(objects);
                 for (std::size_t o = 0; o < objects; ++o) {
@@ -121,14 +120,15 @@ void bind_fronts(py::module_& m) {
         },
         "change"_a.noconvert(), "inside"_a.noconvert(), "times"_a.noconvert(), "side"_a,
         "reach_px"_a, "independence"_a, "places"_a.noconvert(), "said"_a.noconvert(), "objects"_a,
-        "masks"_a.noconvert(), "progress"_a.none(true) = py::none(), "threads"_a = 0,
+        "backwards"_a, "masks"_a.noconvert(), "progress"_a.none(true) = py::none(), "threads"_a = 0,
         "Outline objects in maps, float32 (T, Y, X), from hints; writes masks, uint8\n"
         "(objects, T, Y, X).\n\n"
         "inside is uint8 (Y, X); times, float64 (T,), are in units of the distance of maps, in\n"
         "which a front moves at most reach_px. Hint i is of object places[i, 0] in map\n"
         "places[i, 1] (int64); said[i], uint8 (cells down, cells across) of side x side pixels,\n"
         "is 0 (nothing), 1 (the object) or 2 (not). independence: how many independent values of\n"
-        "noise a cell stands for. Returns support, float64 (objects, T), -1 without a mask;\n"
+        "noise a cell stands for. backwards: whether maps are given last first. Returns support, "
+        "float64 (objects, T), -1 without a mask;\n"
         "arrival, float32 (objects, cells down, cells across), NaN where the object never is; "
         "sign,\n"
         "typical height and evidence, float64 (objects, 3); noise of each map, float64 (T,).");

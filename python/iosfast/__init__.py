@@ -14,6 +14,10 @@ except ImportError as _error:
 
 from . import figures, sam2, simulate
 from .annotations import Annotations
+from .clips import Clip, read_clip
+from .episode_clips import extract_clips
+from .episode_tables import read_episodes, write_episodes
+from .episodes import Episode, find_episodes
 from .errors import IosfastWarning, ReadError, WriteError
 from .evaluate import Evaluation, Scoring, evaluate
 from .live import Preprocessor
@@ -21,34 +25,49 @@ from .maps import Map, Maps
 from .masks import cortex_mask, read_mask
 from .metrics import Measurement, measure
 from .preprocess import preprocess
+from .prompts import Prompt, read_prompts, write_prompts
 from .readers import Recording, open_recording
 from .recipe import Recipe
+from .segment import Segmentation, propose_prompts, segment
 from .storage import load
 from .video import tracking_video
 
 __all__ = [
     "Annotations",
+    "Clip",
+    "Episode",
     "Evaluation",
     "IosfastWarning",
     "Map",
     "Maps",
     "Measurement",
     "Preprocessor",
+    "Prompt",
     "ReadError",
     "Recipe",
     "Recording",
     "Scoring",
+    "Segmentation",
     "WriteError",
     "__version__",
     "cortex_mask",
     "evaluate",
+    "extract_clips",
     "figures",
+    "find_episodes",
     "load",
     "measure",
     "open_recording",
     "preprocess",
+    "propose_prompts",
+    "read_clip",
+    "read_episodes",
     "read_mask",
+    "read_prompts",
     "sam2",
+    "segment",
     "simulate",
     "tracking_video",
+    "write_episodes",
+    "write_prompts",
 ]

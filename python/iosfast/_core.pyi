@@ -320,6 +320,7 @@ def follow_fronts(
     places: numpy.typing.NDArray[numpy.int64],
     said: numpy.typing.NDArray[numpy.uint8],
     objects: typing.SupportsInt | typing.SupportsIndex,
+    backwards: bool,
     masks: numpy.typing.NDArray[numpy.uint8],
     progress: collections.abc.Callable[[int], None] | None = None,
     threads: typing.SupportsInt | typing.SupportsIndex = 0,
@@ -337,7 +338,7 @@ def follow_fronts(
     which a front moves at most reach_px. Hint i is of object places[i, 0] in map
     places[i, 1] (int64); said[i], uint8 (cells down, cells across) of side x side pixels,
     is 0 (nothing), 1 (the object) or 2 (not). independence: how many independent values of
-    noise a cell stands for. Returns support, float64 (objects, T), -1 without a mask;
+    noise a cell stands for. backwards: whether maps are given last first. Returns support, float64 (objects, T), -1 without a mask;
     arrival, float32 (objects, cells down, cells across), NaN where the object never is; sign,
     typical height and evidence, float64 (objects, 3); noise of each map, float64 (T,).
     """

@@ -82,7 +82,7 @@ class MapsWriter:
         layout: Layout = "stack",
         overwrite: bool = False,
     ) -> None:
-        self._info = info if layout == "stack" else _with_start(info)
+        self._info = info if layout == "stack" else with_start(info)
         self._mask = mask
         self._layout = layout
         maps = info.times_s.size
@@ -185,7 +185,7 @@ class MapsWriter:
             return
         for i, image in enumerate(stack):
             path = self._place.work / name / self._names[name][first + i]
-            _write_image(path, image, self._info)
+            write_image(path, image, self._info)
 
     def _close(self) -> None:
         files, self._files = self._files, {}
@@ -317,7 +317,7 @@ def _read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
         raise ReadError(f"is not as maps.json says: {error}", path) from error
 
 
-def _with_start(info: Info) -> Info:
+def with_start(info: Info) -> Info:
     """Give names something to begin with, if there is no wall-clock time."""
     if info.start_s is not None:
         return info
@@ -338,7 +338,8 @@ def _image_names(info: Info) -> dict[str, list[str]]:
     return {"binned": bins, "change": maps, "rgb": maps}
 
 
-def _write_image(path: Path, image: NDArray[Any], info: Info) -> None:
+def write_image(path: Path, image: NDArray[Any], info: Info) -> None:
+    """Write one image of the published layout, with the size of a pixel."""
     import tifffile
 
     options: dict[str, Any] = {}

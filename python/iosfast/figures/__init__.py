@@ -2,6 +2,7 @@
 
 from .color_scale import ColorScale
 from .contact_sheet import contact_sheet
+from .episodes_overview import episodes_overview
 from .montage import montage
 from .parts import save
 from .traces import traces
@@ -10,6 +11,7 @@ from .wave_maps import isochrones, overlay, speed_map
 __all__ = [
     "ColorScale",
     "contact_sheet",
+    "episodes_overview",
     "isochrones",
     "montage",
     "overlay",

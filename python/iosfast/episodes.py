@@ -1,0 +1,327 @@
+"""Episodes: the maps in which waves cross the cortex, found in hours of maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import arguments
+from .clips import map_names
+from .errors import warn
+from .maps import Maps
+from .wave_tracks import Arrival, Course, Track, advance, follow, fronts, joined, order
+
+Hemisphere = Literal["left", "right"]
+
+#: Spreading depression runs at 2 to 5 mm/min; nothing that is twice as fast is one.
+MAX_SPEED_MM_MIN = 10.0
+#: A wave sweeps at least so much, in at least so many maps.
+MIN_AREA_MM2, MIN_MAPS = 2.0, 4
+#: Width of the field where the size of a pixel is not known, mm.
+ASSUMED_FIELD_MM = 10.0
+
+#: Smallest patch of change within a map; parts of one torn front are so near; mm2, mm.
+_PATCH_MM2, _NEAR_MM = 0.1, 2.0
+#: How well a front's arrival times have to be ordered in space, 0 to 1; see `Arrival.order`.
+_MIN_ORDER = 0.6
+#: A map shows a wave if its change reaches this part of the wave's own median over its maps.
+_CLEAR = 0.5
+#: Part of a wave that has to be on one side of the midline.
+_ONE_SIDE = 0.8
+
+
+@dataclass(frozen=True)
+class EpisodeWave:
+    """One wave of an episode.
+
+    Attributes
+    ----------
+    label : str
+        Such as "1", or "1-2" for the second wave of the first episode.
+    start, end : int
+        Numbers of the first and last map that show its front.
+    start_s, end_s : float
+        Times of these maps, as `Maps.times_s`.
+    names : tuple of str
+        Names of these maps, as the published layout has them.
+    hemisphere : {"left", "right"} or None
+        Side of the midline, as seen in the image; None if both, or not known.
+    confidence : float
+        0 to 1; 1 for what an operator says.
+    seed : tuple of (int, (float, float)) or None
+        Map, and (x, y) in pixels, at which the front is clear for the first time. None if an
+        operator told of the wave.
+    """
+
+    label: str
+    start: int
+    end: int
+    start_s: float
+    end_s: float
+    names: tuple[str, str]
+    hemisphere: Hemisphere | None = None
+    confidence: float = 1.0
+    seed: tuple[int, tuple[float, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A wave of which nothing but numbers is known yet; see `EpisodeWave`."""
+
+    start: int
+    end: int
+    hemisphere: Hemisphere | None = None
+    confidence: float = 1.0
+    seed: tuple[int, tuple[float, float]] | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Successive maps with one wave, or with several that overlap in time.
+
+    Attributes
+    ----------
+    number : int
+        From 1.
+    start, end : int
+        Numbers of the first and last map, from 0; both belong to it.
+    start_s, end_s : float
+        Times of these maps, as `Maps.times_s`.
+    names : tuple of str
+        Names of these maps, as the published layout has them.
+    waves : tuple of EpisodeWave
+        By their start.
+    """
+
+    number: int
+    start: int
+    end: int
+    start_s: float
+    end_s: float
+    names: tuple[str, str]
+    waves: tuple[EpisodeWave, ...]
+
+    @property
+    def confidence(self) -> float:
+        """Confidence of the surest wave, 0 to 1."""
+        return max(wave.confidence for wave in self.waves)
+
+    @property
+    def hemisphere(self) -> Hemisphere | None:
+        """Side of all waves, or None if they differ or it is not known."""
+        sides = {wave.hemisphere for wave in self.waves}
+        return sides.pop() if len(sides) == 1 else None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the waves."""
+        return tuple(wave.label for wave in self.waves)
+
+    def __len__(self) -> int:
+        return self.end - self.start + 1
+
+
+def find_episodes(
+    maps: Maps,
+    *,
+    midline: float | ArrayLike | None = None,
+    pixel_size_mm: float | None = None,
+    max_speed_mm_min: float = MAX_SPEED_MM_MIN,
+    min_area_mm2: float = MIN_AREA_MM2,
+    min_maps: int = MIN_MAPS,
+) -> list[Episode]:
+    """Find the maps in which waves cross the cortex.
+
+    The brightness of every cell of a coarse grid is followed in time, freed of what all have in
+    common (breathing, drift of the light) and of images that stick out for a moment (movement,
+    bursts of noise), and related to the noise of the cell. Patches of change are followed from
+    map to map, no farther than a wave can get. What lasts, sweeps enough cortex, and arrives in
+    order, is a wave; waves that overlap in time make one episode.
+
+    Parameters
+    ----------
+    maps : Maps
+        Of any length: maps on disk are read a block at a time.
+    midline : float or array_like of float, shape (N, 2), optional
+        Between the hemispheres: x in pixels, or a line of (x, y) from the top down. Left is that
+        of the image.
+    pixel_size_mm : float, optional
+        If the maps do not tell. Without either, a field of 10 mm is assumed, with a warning.
+    max_speed_mm_min : float
+        Fronts are followed at up to this speed; what is more than twice as fast is no wave.
+    min_area_mm2 : float
+        A wave sweeps at least so much cortex.
+    min_maps : int
+        A wave is seen in at least so many maps.
+
+    Returns
+    -------
+    list of Episode
+        By time; empty if there is no wave.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, or a map is not finite within the cortex.
+    """
+    if not isinstance(maps, Maps):
+        raise TypeError(f"maps must be Maps, as preprocess and load return them, not {maps!r}")
+    line = None if midline is None else checked_midline(midline)
+    max_speed = arguments.number("max_speed_mm_min", max_speed_mm_min, 0, above=True)
+    min_area = arguments.number("min_area_mm2", min_area_mm2, 0, above=True)
+    min_maps = arguments.integer("min_maps", min_maps, 2)
+    size = arguments.positive("pixel_size_mm", pixel_size_mm) or maps.pixel_size_mm
+    if size is None:
+        size = ASSUMED_FIELD_MM / max(maps.info.shape)
+        warn(
+            "the size of a pixel is not known; episodes are sought as in a field of "
+            f"{ASSUMED_FIELD_MM:g} mm (pixel_size_mm={size:.4g})"
+        )
+    if len(maps) < min_maps:
+        return []
+    course = Course.of(maps)
+    cell_mm = course.block_px * size
+    step_min = float(np.median(np.diff(maps.times_s))) / 60
+    cells = _Cells(
+        reach=max_speed * step_min / cell_mm + 1,
+        patch=max(2, round(_PATCH_MM2 / cell_mm**2)),
+        near=_NEAR_MM / cell_mm,
+        area=max(2, round(min_area / cell_mm**2)),
+    )
+    tracks = [
+        track
+        for sign in (1, -1)
+        for track in follow(course, sign, cells.reach, cells.patch)
+        if len(track.cells) > 1
+    ]
+    groups = joined(fronts(tracks, course.z), course.z, cells.near, cells.area)
+    waves = (_wave(group, course, cells, min_maps, line) for group in groups)
+    return episodes_of(maps, [wave for wave in waves if wave is not None])
+
+
+def episodes_of(maps: Maps, waves: Sequence[Found]) -> list[Episode]:
+    """Put waves that overlap in time into one episode, and label those that have no label."""
+    names = map_names(maps.info)
+    groups: list[list[Found]] = []
+    for wave in sorted(waves, key=lambda wave: (wave.start, wave.end)):
+        if groups and wave.start <= max(other.end for other in groups[-1]):
+            groups[-1].append(wave)
+        else:
+            groups.append([wave])
+    episodes = []
+    for number, group in enumerate(groups, 1):
+        start, end = group[0].start, max(wave.end for wave in group)
+        named = tuple(
+            EpisodeWave(
+                label=wave.label or (f"{number}-{k}" if len(group) > 1 else str(number)),
+                start=wave.start,
+                end=wave.end,
+                start_s=float(maps.times_s[wave.start]),
+                end_s=float(maps.times_s[wave.end]),
+                names=(names[wave.start], names[wave.end]),
+                hemisphere=wave.hemisphere,
+                confidence=wave.confidence,
+                seed=wave.seed,
+            )
+            for k, wave in enumerate(group, 1)
+        )
+        times_s = float(maps.times_s[start]), float(maps.times_s[end])
+        episodes.append(Episode(number, start, end, *times_s, (names[start], names[end]), named))
+    return episodes
+
+
+def checked_midline(midline: Any) -> NDArray[np.float64]:
+    """Return the midline as (N, 2) of x and y, by y."""
+    if isinstance(midline, str) or not isinstance(midline, Iterable):
+        return np.array([[arguments.number("midline", midline), 0.0]])
+    try:
+        line = np.asarray(midline, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"midline must be x, or a line of (x, y), not {midline!r}") from None
+    if line.ndim != 2 or line.shape[1:] != (2,) or len(line) < 2 or not np.isfinite(line).all():
+        raise ValueError(f"midline must be x, or two or more finite (x, y), not {midline!r}")
+    if (np.diff(line[:, 1]) < 0).all():
+        line = line[::-1]
+    if not (np.diff(line[:, 1]) > 0).all():
+        raise ValueError("midline must lead from the top down: y has to increase")
+    return line
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Limits in cells of the coarse grid."""
+
+    reach: float
+    patch: int
+    near: float
+    area: int
+
+
+def _wave(
+    front: list[Track],
+    course: Course,
+    cells: _Cells,
+    min_maps: int,
+    midline: NDArray[np.float64] | None,
+) -> Found | None:
+    """Return the wave of a front in one or more pieces, or None if it is none."""
+    strength = _strength(front, course)
+    clear = [t for t, value in strength.items() if value >= _CLEAR * _median(strength)]
+    if len(clear) < min_maps:
+        return None
+    arrival = Arrival.of(front, course.z)
+    area, ordered = len(arrival.cells), order(front, course.z)
+    if (
+        area < cells.area
+        or ordered < _MIN_ORDER
+        or np.ptp(np.quantile(arrival.maps, (0.1, 0.9))) < 2
+    ):
+        return None
+    if advance(front) > cells.reach:
+        return None
+    start, end = min(clear), max(clear)
+    peak = _median(strength)
+    confidence = ordered * (1 - np.exp(-area / cells.area)) * (1 - np.exp(-(peak - 2) / 1.5))
+    confidence *= 1 - np.exp(-len(clear) / 3)
+    return Found(
+        start,
+        end,
+        hemisphere=None if midline is None else _side(arrival, course, midline),
+        confidence=round(float(np.clip(confidence, 0, 1)), 3),
+        seed=(start, _seed(front, start, course)),
+    )
+
+
+def _strength(front: list[Track], course: Course) -> dict[int, float]:
+    """Change of the strongest cells in each map, in units of noise."""
+    sizes: dict[int, list[NDArray[np.float32]]] = {}
+    for track in front:
+        for now, cells in track.cells.items():
+            z = course.z[now, cells[:, 0], cells[:, 1]] * track.sign
+            sizes.setdefault(now, []).append(z)
+    return {
+        now: float(np.quantile(np.concatenate(parts), 0.9)) for now, parts in sorted(sizes.items())
+    }
+
+
+def _median(strength: dict[int, float]) -> float:
+    return float(np.median(list(strength.values())))
+
+
+def _seed(front: list[Track], now: int, course: Course) -> tuple[float, float]:
+    parts = [(track.sign, track.cells[now]) for track in front if now in track.cells]
+    cells = np.concatenate([part for _, part in parts])
+    size = np.concatenate([sign * course.z[now, p[:, 0], p[:, 1]] for sign, p in parts])
+    y, x = ((cells[np.argmax(size)] + 0.5) * course.block_px - 0.5).tolist()
+    return x, y
+
+
+def _side(arrival: Arrival, course: Course, midline: NDArray[np.float64]) -> Hemisphere | None:
+    y, x = ((arrival.cells + 0.5) * course.block_px - 0.5).T
+    left = float(np.mean(x < np.interp(y, midline[:, 1], midline[:, 0])))
+    return "left" if left >= _ONE_SIDE else "right" if left <= 1 - _ONE_SIDE else None

@@ -1,0 +1,311 @@
+"""Outlines of waves in every map, from prompts on some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import arguments
+from .clips import Clip, as_clip
+from .episodes import MAX_SPEED_MM_MIN, find_episodes
+from .front import propagate
+from .maps import Maps
+from .prompts import Prompt
+
+if TYPE_CHECKING:
+    from .annotations import Annotations
+
+Method = Literal["front"]
+Direction = Literal["forward", "both"]
+#: What can be segmented: maps, a clip, or the folder of either.
+Source = Maps | Clip | str | PathLike[str]
+
+#: Maps whose confidence is below this should be looked at by a person.
+LOOK_AT_BELOW = 0.6
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Outlined objects.
+
+    Attributes
+    ----------
+    masks : ndarray of bool, shape (objects, T, Y, X)
+    objects : tuple of int
+        Their numbers, as the prompts name them.
+    confidence : ndarray of float64, shape (objects, T)
+        How far each map by itself shows what is outlined: the overlap (Dice) of the outline with
+        where the map alone passes half of its peak. 0 where nothing is outlined.
+    prompted : ndarray of bool, shape (objects, T)
+        Maps with a prompt of the object.
+    times_s : ndarray of float64, shape (T,)
+    names : tuple of str
+        Of the maps, without ending.
+    pixel_size_mm : float or None
+    method : str
+    notes : tuple of str
+        What was assumed, or not found.
+    """
+
+    masks: NDArray[np.bool_]
+    objects: tuple[int, ...]
+    confidence: NDArray[np.float64]
+    prompted: NDArray[np.bool_]
+    times_s: NDArray[np.float64]
+    names: tuple[str, ...]
+    pixel_size_mm: float | None = None
+    method: str = "front"
+    notes: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def look_at(self) -> NDArray[np.bool_]:
+        """Maps that a person should look at, bool (objects, T).
+
+        Those with an outline that the map itself shows badly (confidence below 0.6), and those
+        without an outline between two that have one; not those with a prompt.
+        """
+        drawn: NDArray[np.bool_] = np.any(self.masks, axis=(2, 3))
+        before = np.maximum.accumulate(drawn, axis=1)
+        after = np.maximum.accumulate(drawn[:, ::-1], axis=1)[:, ::-1]
+        doubtful = np.where(drawn, self.confidence < LOOK_AT_BELOW, before & after)
+        found: NDArray[np.bool_] = doubtful & ~self.prompted
+        return found
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was found at all."""
+        return not self.masks.any()
+
+    def __len__(self) -> int:
+        return len(self.times_s)
+
+    def __repr__(self) -> str:
+        _, count, height, width = self.masks.shape
+        drawn = self.masks.any(axis=(2, 3)).sum(axis=1).tolist()
+        each = ", ".join(
+            f"object {name} in {n}" for name, n in zip(self.objects, drawn, strict=True)
+        )
+        return (
+            f"<Segmentation of {count} maps of {height} x {width} pixels by {self.method}: {each}>"
+        )
+
+    def annotations(self, category: str = "signal", **options: Any) -> Annotations:
+        """Return the outlines as labels, for ISAT, labelme, COCO and others.
+
+        Parameters
+        ----------
+        category : str
+            What the objects are called; each is a group of its own.
+        **options
+            Others of `Annotations.from_masks`.
+        """
+        from .annotations import Annotations
+
+        return Annotations.from_masks(
+            self.masks,
+            names=self.names,
+            objects=[(category, number) for number in self.objects],
+            **options,
+        )
+
+
+@overload
+def segment(
+    maps_or_clip: Source,
+    prompts: Sequence[Prompt] | Literal["auto"],
+    method: Method = ...,
+    *,
+    pixel_size_mm: float | None = ...,
+    max_speed_mm_min: float = ...,
+    direction: Direction = ...,
+    correct_backwards: bool = ...,
+    threads: int = ...,
+    progress: Callable[[int, int], None] | None = ...,
+) -> Segmentation: ...
+
+
+@overload
+def segment(
+    maps_or_clip: list[Source],
+    prompts: Sequence[Sequence[Prompt]] | Literal["auto"],
+    method: Method = ...,
+    *,
+    pixel_size_mm: float | None = ...,
+    max_speed_mm_min: float = ...,
+    direction: Direction = ...,
+    correct_backwards: bool = ...,
+    threads: int = ...,
+    progress: Callable[[int, int], None] | None = ...,
+) -> list[Segmentation]: ...
+
+
+def segment(
+    maps_or_clip: Any,
+    prompts: Any,
+    method: Method = "front",
+    *,
+    pixel_size_mm: float | None = None,
+    max_speed_mm_min: float = MAX_SPEED_MM_MIN,
+    direction: Direction = "forward",
+    correct_backwards: bool = False,
+    threads: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Any:
+    """Outline objects in all maps of a clip, from prompts on some.
+
+    An object begins in the first map that has a prompt of it. Later prompts of the same object are
+    corrections: they hold from their map on. A polygon or mask is kept as it is drawn.
+
+    Parameters
+    ----------
+    maps_or_clip : Maps, Clip, path, or a list of these
+        A path is a folder of maps, or of the images of a clip.
+    prompts : sequence of Prompt, or "auto"
+        For a list of clips, a list for each. "auto" takes those of `find_episodes`, an object for
+        each wave.
+    method : {"front"}
+        ``front`` needs no weights: see `iosfast.front.propagate`.
+    pixel_size_mm : float, optional
+        Side of a pixel; default: that of the clip.
+    max_speed_mm_min : float
+        No front moves faster. Without a pixel size, a field of 10 mm is taken for this limit,
+        with a warning.
+    direction : {"forward", "both"}
+        ``both`` also follows the objects back in time, from their first prompts.
+    correct_backwards : bool
+        Let corrections also hold for the maps before them.
+    threads : int
+        0 is one per core. The result does not depend on it.
+    progress : callable, optional
+        Called with the clips that are done, and their number.
+
+    Returns
+    -------
+    Segmentation, or a list of them
+        Empty masks, and a note, for an object of which the maps show no wave.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a prompt does not fit its clip, or an argument is out of its range.
+    ReadError
+        If a path holds neither maps nor images of a clip.
+
+    Examples
+    --------
+    >>> import iosfast
+    >>> clip = iosfast.read_clip("segment_0_20230922_221431_20230922_221556")
+    >>> found = iosfast.segment(clip, [iosfast.Prompt(0, points=[(120, 301)])])
+    >>> found.annotations().write("labels", format="isat")
+    """
+    arguments.choice("method", method, get_args(Method))
+    arguments.choice("direction", direction, get_args(Direction))
+    size_mm = arguments.positive("pixel_size_mm", pixel_size_mm)
+    speed = arguments.number("max_speed_mm_min", max_speed_mm_min, 0, above=True)
+    several = isinstance(maps_or_clip, list)
+    sources = list(maps_or_clip) if several else [maps_or_clip]
+    told = prompts if several and prompts != "auto" else [prompts] * len(sources)
+    if len(told) != len(sources):
+        raise ValueError(
+            f"prompts must be a list for each of {len(sources)} clips, not {len(told)}"
+        )
+    results = []
+    for number, (source, given) in enumerate(zip(sources, told, strict=True)):
+        try:
+            result = _segment(source, given, size_mm, speed, direction, correct_backwards, threads)
+        except ValueError as error:
+            if several and not isinstance(error, OSError):
+                raise type(error)(f"clip {number}: {error}") from error
+            raise
+        results.append(result)
+        if progress is not None:
+            progress(number + 1, len(sources))
+    return results if several else results[0]
+
+
+def _segment(
+    source: Source,
+    prompts: Sequence[Prompt] | Literal["auto"],
+    pixel_size_mm: float | None,
+    max_speed_mm_min: float,
+    direction: Direction,
+    correct_backwards: bool,
+    threads: int,
+) -> Segmentation:
+    clip = as_clip(source)
+    size_mm = pixel_size_mm or clip.pixel_size_mm
+    if isinstance(prompts, str):
+        if prompts != "auto":
+            raise ValueError(f"prompts must be a list of Prompt, or 'auto', not {prompts!r}")
+        if not isinstance(source, Maps):
+            raise TypeError(f"prompts='auto' needs Maps, not {type(source).__name__}")
+        prompts = propose_prompts(source, pixel_size_mm=size_mm, max_speed_mm_min=max_speed_mm_min)
+        if not prompts:
+            return _nothing(clip, size_mm, ("no wave was found: there is nothing to outline",))
+    if not all(isinstance(prompt, Prompt) for prompt in prompts):
+        raise TypeError("prompts must be a sequence of Prompt")
+    if not prompts:
+        raise ValueError("prompts are empty: give at least one Prompt, or 'auto'")
+    shape = clip.change.shape[1:]
+    checked = [prompt.check(len(clip), (shape[0], shape[1])) for prompt in prompts]
+    found = propagate(
+        clip,
+        checked,
+        pixel_size_mm=size_mm,
+        max_speed_mm_min=max_speed_mm_min,
+        both=direction == "both",
+        correct_backwards=correct_backwards,
+        threads=threads,
+    )
+    prompted = np.zeros(found.confidence.shape, bool)
+    for prompt in checked:
+        prompted[found.objects.index(prompt.object_id), prompt.map_index] = True
+    return Segmentation(
+        masks=found.masks,
+        objects=found.objects,
+        confidence=found.confidence,
+        prompted=prompted,
+        times_s=clip.times_s,
+        names=clip.names,
+        pixel_size_mm=size_mm,
+        notes=found.notes,
+    )
+
+
+def propose_prompts(
+    maps: Maps,
+    *,
+    pixel_size_mm: float | None = None,
+    max_speed_mm_min: float = MAX_SPEED_MM_MIN,
+) -> list[Prompt]:
+    """Return a prompt for each wave that `find_episodes` finds: a point on its first clear map.
+
+    Parameters
+    ----------
+    maps : Maps
+    pixel_size_mm, max_speed_mm_min : float
+        As for `segment`.
+    """
+    episodes = find_episodes(maps, pixel_size_mm=pixel_size_mm, max_speed_mm_min=max_speed_mm_min)
+    seeds = [wave.seed for episode in episodes for wave in episode.waves if wave.seed is not None]
+    return [Prompt(index, number, points=[point]) for number, (index, point) in enumerate(seeds, 1)]
+
+
+def _nothing(clip: Clip, size_mm: float | None, notes: tuple[str, ...]) -> Segmentation:
+    count, height, width = clip.change.shape
+    return Segmentation(
+        masks=np.zeros((0, count, height, width), bool),
+        objects=(),
+        confidence=np.zeros((0, count)),
+        prompted=np.zeros((0, count), bool),
+        times_s=clip.times_s,
+        names=clip.names,
+        pixel_size_mm=size_mm,
+        notes=notes,
+    )
