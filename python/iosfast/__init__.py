@@ -12,13 +12,14 @@ except ImportError as _error:
         "pip (pip install .) instead of importing it from its source folder"
     ) from _error
 
-from . import sam2, simulate
+from . import figures, sam2, simulate
 from .annotations import Annotations
 from .clips import Clip, read_clip
 from .episode_clips import extract_clips
 from .episode_tables import read_episodes, write_episodes
 from .episodes import Episode, find_episodes
 from .errors import IosfastWarning, ReadError, WriteError
+from .evaluate import Evaluation, Scoring, evaluate
 from .live import Preprocessor
 from .maps import Map, Maps
 from .masks import cortex_mask, read_mask
@@ -29,11 +30,13 @@ from .readers import Recording, open_recording
 from .recipe import Recipe
 from .segment import Segmentation, propose_prompts, segment
 from .storage import load
+from .video import tracking_video
 
 __all__ = [
     "Annotations",
     "Clip",
     "Episode",
+    "Evaluation",
     "IosfastWarning",
     "Map",
     "Maps",
@@ -43,11 +46,14 @@ __all__ = [
     "ReadError",
     "Recipe",
     "Recording",
+    "Scoring",
     "Segmentation",
     "WriteError",
     "__version__",
     "cortex_mask",
+    "evaluate",
     "extract_clips",
+    "figures",
     "find_episodes",
     "load",
     "measure",
@@ -61,6 +67,7 @@ __all__ = [
     "sam2",
     "segment",
     "simulate",
+    "tracking_video",
     "write_episodes",
     "write_prompts",
 ]

@@ -16,6 +16,7 @@ from . import _core, arguments
 from .activation import fit_arrival
 from .binning import checked_times
 from .errors import warn
+from .mask_stacks import checked_pixel_size, checked_stacks
 from .published_metrics import PUBLISHED_COLUMNS, outline_area, outline_pixels, path_amplitude
 from .tables import pandas, write_tables
 from .wave_columns import boxes_of, event_of, frame_columns, front_columns
@@ -266,10 +267,10 @@ def measure(
     ``touches_border``
         A mask does: coverage, areas and lengths are lower bounds.
     """
-    stacks = _checked_masks(masks)
+    stacks = checked_stacks("masks", masks)
     count, maps, height, width = stacks.shape
     times = _checked_times(times_s, maps)
-    size = _checked_size(pixel_size_mm)
+    size = checked_pixel_size(pixel_size_mm)
     threads = arguments.threads(threads)
     if not isinstance(clip, str):
         raise TypeError(f"clip must be a text, not {clip!r}")
@@ -328,24 +329,6 @@ def measure(
     )
 
 
-def _checked_masks(masks: Any) -> NDArray[np.uint8]:
-    """Masks as bytes, (objects, T, Y, X), contiguous; those that are so are not copied."""
-    if not isinstance(masks, np.ndarray):
-        raise TypeError(f"masks must be an array, not {type(masks).__name__}")
-    if masks.dtype not in (np.dtype(bool), np.dtype(np.uint8)):
-        raise TypeError(f"masks must be bool or uint8, not {masks.dtype}")
-    if masks.ndim not in (3, 4) or masks.size == 0:
-        raise ValueError(
-            f"masks must be (T, Y, X) or (objects, T, Y, X), and not empty, not {masks.shape}"
-        )
-    if max(masks.shape[-2:]) > _core.MAX_MASK_SIDE:
-        raise ValueError(
-            f"masks must have at most {_core.MAX_MASK_SIDE} pixels a side, not {masks.shape}"
-        )
-    stacks = masks if masks.ndim == 4 else masks[np.newaxis]
-    return np.ascontiguousarray(stacks).view(np.uint8)
-
-
 def _checked_times(times_s: ArrayLike, maps: int) -> _Doubles:
     times = checked_times(times_s, maps)
     same = np.flatnonzero(np.diff(times) <= 0)
@@ -353,18 +336,6 @@ def _checked_times(times_s: ArrayLike, maps: int) -> _Doubles:
         i = int(same[0])
         raise ValueError(f"times_s must increase; maps {i} and {i + 1} are both at {times[i]} s")
     return times
-
-
-def _checked_size(pixel_size_mm: Any) -> tuple[float, float]:
-    """Edges of a pixel, (y, x)."""
-    name = "pixel_size_mm"
-    if pixel_size_mm is None:
-        raise TypeError(f"{name} must be given: lengths in mm need it, and it is never assumed")
-    if np.ndim(pixel_size_mm) == 0:
-        edge = arguments.number(name, pixel_size_mm, 0, above=True)
-        return edge, edge
-    y, x = arguments.pair(name, pixel_size_mm)
-    return arguments.number(name, y, 0, above=True), arguments.number(name, x, 0, above=True)
 
 
 def _checked_objects(objects: Sequence[Any] | None, count: int) -> tuple[Any, ...]:
