@@ -19,7 +19,7 @@ namespace iosfast {
 // after it, since fronts may also be followed back in time.
 inline constexpr double kPulseStep = 0.5;
 inline constexpr std::size_t kPulseSize = 49;
-inline constexpr double kPulseFirst = -kPulseStep * static_cast<double>(kPulseSize / 2);
+inline constexpr double kPulseFirst = -12.0;
 // Of what comes before the peak (after it, back in time), only so much is learnt.
 inline constexpr double kPulseLead = 3.0;
 

@@ -61,7 +61,7 @@ void smooth(const FrontTrack& track, std::size_t rows, std::size_t columns,
                     const std::size_t j = v * columns + u;
                     const auto apart = static_cast<double>(track.arrival[j] - track.arrival[i]);
                     if (!track.reached[j] || std::abs(apart) >= kAlike) continue;
-                    const double steps = static_cast<double>((v != y) + (u != x));
+                    const auto steps = static_cast<double>((v != y) + (u != x));
                     const double weight = std::exp(-steps / (2 * 0.7 * 0.7));
                     sum += weight;
                     times += weight * static_cast<double>(track.arrival[j]);
@@ -113,8 +113,8 @@ Fields fields_of(const FrontTrack& track, const FrontMaps& maps) {
             fields.height[y * maps.width + x] = heights;
         }
     fields.lobe = track.pulse;
-    auto peak = static_cast<std::size_t>(std::max_element(fields.lobe.begin(), fields.lobe.end()) -
-                                         fields.lobe.begin());
+    const auto peak = static_cast<std::size_t>(
+        std::max_element(fields.lobe.begin(), fields.lobe.end()) - fields.lobe.begin());
     std::size_t begin = peak, end = peak;
     while (begin > 0 && fields.lobe[begin] > 0.0) --begin;
     while (end < kPulseSize && fields.lobe[end] > 0.0) ++end;

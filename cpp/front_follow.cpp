@@ -117,7 +117,6 @@ class Follower {
     double height_at_hint(const Object& object, const std::vector<const Object*>& others) {
         const std::vector<float> rest = rest_of(object, others);
         const FrontHint& hint = object.hints->front();
-        std::vector<std::uint8_t> near(count_, 0);
         std::size_t marked = 0;
         for (std::size_t i = 0; i < count_; ++i) marked += hint.cells[i] == Said::wave;
         const std::ptrdiff_t margin = marked < 4 ? 2 : 0;

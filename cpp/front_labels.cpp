@@ -57,7 +57,7 @@ class Messages {
         thought = thought_.data() + margin_;
         const float cap = std::min(best + prior_.longest, none + prior_.edge);
         const float no_label = std::min(none, best + prior_.edge);
-        const float least = std::min(no_label, std::min(best, cap));
+        const float least = std::min({no_label, best, cap});
         float* out = inbox_.at(kOpposite.at(side)).data() + to * width;
         for (std::size_t k = 0; k < labels_; ++k) out[k] = std::min(thought[k], cap) - least;
         out[labels_] = no_label - least;

@@ -10,7 +10,7 @@ namespace {
 
 constexpr double kStep = 0.5;         // maps
 constexpr double kSight = 0.5;        // maps for which a front may go unseen in good maps,
-constexpr double kBlindSight = 6.0;   // and in bad ones
+constexpr int kBlindSteps = 12;       // and in bad ones, in steps
 constexpr double kBlindNoise = 1.6;   // times the median noise, from which a map is bad
 constexpr double kPatience = 4.0;     // maps for which a front may rest
 constexpr double kStartsBefore = -9;  // "always": earlier than any map that is looked at
@@ -43,6 +43,15 @@ bool Reach::blind(double from, double to) const {
     return true;
 }
 
+// Visit a cell and those around it.
+template <class Visit>
+void Reach::about(std::size_t cell, Visit&& visit) const {
+    const std::size_t y = cell / in_.columns, x = cell % in_.columns;
+    for (std::size_t v = y - (y > 0); v <= std::min(y + 1, in_.rows - 1); ++v)
+        for (std::size_t u = x - (x > 0); u <= std::min(x + 1, in_.columns - 1); ++u)
+            visit(v * in_.columns + u);
+}
+
 // Cells that are linked to the first hint and arrive until then.
 std::vector<std::size_t> Reach::seeds(double until) const {
     const FrontHint& hint = hints_.front();
@@ -55,12 +64,7 @@ std::vector<std::size_t> Reach::seeds(double until) const {
     };
     for (std::size_t i = 0; i < seen.size(); ++i)
         if (hint.cells[i] == Said::wave) take(i);
-    for (std::size_t next = 0; next < found.size(); ++next) {
-        const std::size_t y = found[next] / in_.columns, x = found[next] % in_.columns;
-        for (std::size_t v = y - (y > 0); v <= std::min(y + 1, in_.rows - 1); ++v)
-            for (std::size_t u = x - (x > 0); u <= std::min(x + 1, in_.columns - 1); ++u)
-                take(v * in_.columns + u);
-    }
+    for (std::size_t next = 0; next < found.size();) about(found[next++], take);
     return found;
 }
 
@@ -71,7 +75,7 @@ void Reach::extend(std::size_t cell, double radius, double time, double until) {
     const auto rows = static_cast<std::ptrdiff_t>(in_.rows);
     const auto columns = static_cast<std::ptrdiff_t>(in_.columns);
     for (auto v = std::max<std::ptrdiff_t>(0, y - most); v <= std::min(rows - 1, y + most); ++v) {
-        const double dy = static_cast<double>(v - y);
+        const auto dy = static_cast<double>(v - y);
         const auto half = static_cast<std::ptrdiff_t>(std::sqrt(radius * radius - dy * dy));
         for (auto u = std::max<std::ptrdiff_t>(0, x - half); u <= std::min(columns - 1, x + half);
              ++u) {
@@ -101,9 +105,12 @@ std::vector<std::uint8_t> Reach::accept() {
                 seed_[i] = 1;
                 join(i, static_cast<double>(arrival_[i]));
             }
-    for (double time = first; time < last; time += kStep) {
+    const auto steps = static_cast<int>(std::ceil((last - first) / kStep));
+    for (int step = 0; step < steps; ++step) {
+        const double time = first + kStep * step;
         // From where a front was seen lately, it may be farther by now.
-        for (double age = kStep; age <= kBlindSight; age += kStep) {
+        for (int older = 1; older <= kBlindSteps; ++older) {
+            const double age = kStep * older;
             if (age > kSight && !blind(time - age, time)) break;
             for (std::size_t i = 0; i < reached_.size(); ++i) {
                 const auto arrival = static_cast<double>(arrival_[i]);
@@ -138,18 +145,15 @@ void Reach::keep_main() {
         hinted.push_back(0);
         region[start] = name;
         queue.assign(1, start);
-        for (std::size_t next = 0; next < queue.size(); ++next) {
-            const std::size_t i = queue[next];
+        for (std::size_t next = 0; next < queue.size();) {
+            const std::size_t i = queue[next++];
             evidence[name] += static_cast<double>(won_[i]);
             hinted[name] |= seed_[i];
-            const std::size_t y = i / in_.columns, x = i % in_.columns;
-            for (std::size_t v = y - (y > 0); v <= std::min(y + 1, in_.rows - 1); ++v)
-                for (std::size_t u = x - (x > 0); u <= std::min(x + 1, in_.columns - 1); ++u) {
-                    const std::size_t j = v * in_.columns + u;
-                    if (!reached_[j] || region[j]) continue;
-                    region[j] = name;
-                    queue.push_back(j);
-                }
+            about(i, [&](std::size_t j) {
+                if (!reached_[j] || region[j]) return;
+                region[j] = name;
+                queue.push_back(j);
+            });
         }
     }
     if (evidence.size() < 2) return;

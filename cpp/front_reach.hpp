@@ -30,6 +30,8 @@ class Reach {
     const std::vector<double>& earliest() const { return earliest_; }
 
   private:
+    template <class Visit>
+    void about(std::size_t cell, Visit&& visit) const;
     std::vector<std::size_t> seeds(double until) const;
     // Let the front be within `radius` cells of a cell in [time, until].
     void extend(std::size_t cell, double radius, double time, double until);

@@ -31,7 +31,7 @@ void parallel_for(std::size_t units, unsigned threads, MakeBody&& make_body,
     const auto count = static_cast<unsigned>(std::min<std::size_t>(units, thread_count(threads)));
     std::atomic<bool> stop{false};
     if (count == 1 && !poll) {
-        auto body = make_body();
+        auto body = make_body();  // NOLINT(misc-const-correctness): most change when called
         for (std::size_t unit = 0; unit < units; ++unit) body(unit, stop);
         return;
     }
@@ -50,7 +50,7 @@ void parallel_for(std::size_t units, unsigned threads, MakeBody&& make_body,
     };
     auto work = [&] {
         try {
-            auto body = make_body();
+            auto body = make_body();  // NOLINT(misc-const-correctness): most change when called
             for (std::size_t unit = next++; unit < units && !stop; unit = next++) {
                 body(unit, stop);
                 ++done;
