@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import reference
 from some_clips import (
-    INTERVAL_S, NOISE, PIXEL_MM, SHAPE, band, clip_of, inner_point, noise, plane, ring, truth_of,
+    INTERVAL_S,
+    NOISE,
+    PIXEL_MM,
+    SHAPE,
+    band,
+    clip_of,
+    inner_point,
+    noise,
+    plane,
+    ring,
+    truth_of,
 )  # fmt: skip
 
-from iosfast import IosfastWarning, Prompt, segment
+from iosfast import IosfastWarning, Prompt, _core, segment
 
 COUNT, FIRST = 26, 4
 ARRIVALS = {
@@ -388,3 +399,17 @@ def test_the_first_prompt_says_where_an_object_is(first):
     later = Prompt(5, points=[(40, 50)])
     with pytest.raises(ValueError, match="the prompt of object 1 on map 3 is the first one, and m"):
         segment(clip_of(noise(8)), [later, first])
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(("cells", "labels"), [(1, 3), (2, 5), (4, 5), (7, 3), (6, 1)])
+@pytest.mark.parametrize(
+    ("step", "longest", "edge"), [(0.2, 1.0, 0.5), (0.5, 0.7, 2.0), (0.3, 0.0, 0.3), (9.0, 2.0, 0)]
+)
+def test_beliefs_on_a_chain_are_least_costs(cells, labels, step, longest, edge, axis):
+    cost = np.random.default_rng(cells).uniform(0, 2, (cells, labels + 1)).astype(np.float32)
+    grid = np.expand_dims(cost, axis)
+    beliefs = _core.believe(np.ascontiguousarray(grid), step, longest, edge, 1).squeeze(axis)
+    least = reference.least_costs(cost, step, longest, edge)
+    above = [b - b.min(axis=1, keepdims=True) for b in (beliefs, least)]  # up to a number a cell
+    np.testing.assert_allclose(*above, atol=1e-5)

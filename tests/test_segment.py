@@ -108,9 +108,11 @@ def test_what_is_refused(options, error, message):
 def test_maps_that_are_not_finite_are_named():
     change = CLIP.change.copy()
     change[6, 3, 4] = np.nan
-    with pytest.raises(ValueError, match=r"map 6 \(map_06\) of change is not finite in 1 of 12,288"):
+    with pytest.raises(
+        ValueError, match=r"map 6 \(map_06\) of change is not finite in 1 of 12,288"
+    ):
         clip_of(change)
-    with pytest.raises(ValueError, match="map 6 .* is not finite in 1 of"):
+    with pytest.raises(ValueError, match=r"map 6 .* is not finite in 1 of"):
         segment(maps_of(change), [START])
 
 
@@ -239,7 +241,10 @@ def test_command_with_prompts_on_a_clip_of_images(tmp_path, capsys, monkeypatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "clip").mkdir()
     grey = np.clip(128 + 4000 * (BAND + noise(COUNT)), 1, 255).astype(np.uint8)
-    names = [f"20230922_2214{5 * t:02d}" for t in range(12)] + ["20230922_221500", "20230922_221505"]
+    names = [f"20230922_2214{5 * t:02d}" for t in range(12)] + [
+        "20230922_221500",
+        "20230922_221505",
+    ]
     for name, image in zip(names, grey, strict=True):
         Image.fromarray(image).save(tmp_path / "clip" / f"{name}.png")
     drawn = Prompt(4, 2, mask=TRUTH[6])  # overlaps the other one in some maps

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from .source import number
 
 if TYPE_CHECKING:
+    from ..prompts import Prompt
     from ..segment import Segmentation
 
 #: Maps to look at that are named.
@@ -81,9 +83,13 @@ def _run(options: argparse.Namespace) -> None:
     folder = options.source.absolute()
     out = options.out or folder.with_name(f"{folder.name}-segmented")
     check_segmentation_place(out, options.overwrite)
-    prompts = "auto" if options.prompts == "auto" else read_prompts(options.prompts)
+    prompts: Sequence[Prompt] | Literal["auto"] = "auto"
+    if options.prompts != "auto":
+        prompts = read_prompts(options.prompts)
     maps = opened(options.source)
-    limits = {} if options.max_speed_mm_min is None else {"max_speed_mm_min": options.max_speed_mm_min}
+    limits = (
+        {} if options.max_speed_mm_min is None else {"max_speed_mm_min": options.max_speed_mm_min}
+    )
     found = segment(
         maps,
         prompts,
