@@ -118,14 +118,14 @@ def report(found: Segmentation) -> None:
     row = "{:>6}  {:>4}  {:<19}  {:<19}  {:>10}  {}"
     if found.objects:
         print(row.format("object", "maps", "first", "last", "confidence", "look at"))
-    for number, name in enumerate(found.objects):
-        drawn = np.flatnonzero(found.masks[number].any(axis=(1, 2)))
+    for index, name in enumerate(found.objects):
+        drawn = np.flatnonzero(found.masks[index].any(axis=(1, 2)))
         if not drawn.size:
             print(row.format(name, 0, "-", "-", "-", ""))
             continue
-        look = [found.names[t] for t in np.flatnonzero(found.look_at[number])]
+        look = [found.names[t] for t in np.flatnonzero(found.look_at[index])]
         more = f", and {len(look) - _NAMED} more" if len(look) > _NAMED else ""
-        sure = float(np.median(found.confidence[number, drawn]))
+        sure = float(np.median(found.confidence[index, drawn]))
         first, last = (found.names[t] for t in drawn[[0, -1]])
         named = ", ".join(look[:_NAMED]) + more
         print(row.format(name, drawn.size, first, last, f"{sure:.2f}", named or "-"))
