@@ -174,7 +174,7 @@ def segment(
         A path is a folder of maps, or of the images of a clip.
     prompts : sequence of Prompt, or "auto"
         For a list of clips, a list for each. "auto" takes those of `propose_prompts`, an object
-        for each wave, which is sought in its episode and in some maps around it.
+        for each wave, which is followed both ways in its episode and some maps around it.
     method : {"front"}
         ``front`` needs no weights: see `iosfast.front.propagate`.
     pixel_size_mm : float, optional
@@ -259,7 +259,7 @@ def _segment(
             told,
             pixel_size_mm=size,
             max_speed_mm_min=max_speed_mm_min,
-            both=direction == "both",
+            both=direction == "both" or isinstance(prompts, str),
             correct_backwards=correct_backwards,
             threads=threads,
         )
@@ -337,7 +337,10 @@ def propose_prompts(
     pixel_size_mm: float | None = None,
     max_speed_mm_min: float = MAX_SPEED_MM_MIN,
 ) -> list[Prompt]:
-    """Return a prompt for each wave that `find_episodes` finds: a point on its first clear map.
+    """Return a prompt for each wave that `find_episodes` finds: a point where it is clear.
+
+    It is on the first map that shows the wave well, which need not be the first with a wave:
+    follow it in both directions.
 
     Parameters
     ----------
