@@ -14,8 +14,9 @@ An hour is 720 images every 5 s at 256 x 256 pixels of 10/256 mm, each of which 
 at 60 Hz and four pixels of a camera of 512 x 512; box of 11 px, as large as 21 px there. Waves are
 rings, planes and sectors of 1 to 10 mm/min at random places, of both signs, and a quarter of the
 episodes have two at once; half of the hours have none. Episodes are a minute or more apart; in
-"crowded" hours, the next one may begin when the last one ends. The signal-to-noise ratio of each wave is
-drawn from the range of the level. Seeds below 100 served to choose the limits of `find_episodes`.
+"crowded" hours, the next one may begin when the last one ends. The signal-to-noise ratio of each
+wave is drawn from the range of the level. Seeds below 100 served to choose the limits of
+`find_episodes`.
 """
 
 from __future__ import annotations
@@ -214,8 +215,10 @@ def test_episodes_of_hours(level, pause_s, timed, section):
     per_hour = score.false / score.hours
     lines = section(TITLE)
     lines += [] if lines else HEAD
+    name = f"{level}" if pause_s else f"{level}, crowded"
+    found = score.found / score.episodes
     lines.append(
-        f"| {level}{'' if pause_s else ', crowded'} | {score.hours:.0f} | {score.episodes} | {score.found / score.episodes:.1%} | "
+        f"| {name} | {score.hours:.0f} | {score.episodes} | {found:.1%} | "
         f"{per_hour:.2f} | {near[0]:.1%} | {worst[0]:+d} | {near[1]:.1%} | {worst[1]:+d} | "
         f"{score.waves} | {score.waves_found} |"
     )
