@@ -18,7 +18,7 @@ from some_labels import SHAPE, SQUARE, apart, isat_document, isat_object, parsed
 from iosfast import Annotations, IosfastWarning, ReadError, WriteError
 from iosfast.annotations import BACKGROUND, LabelledImage, Polygon
 from iosfast.annotations.json_text import indented
-from iosfast.annotations.run_lengths import decode, encode
+from iosfast.run_lengths import decode, encode
 
 stacks = arrays.arrays(
     np.bool_,

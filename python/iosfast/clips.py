@@ -136,6 +136,16 @@ class Clip:
             path=maps.path,
         )
 
+    def part(self, start: int, stop: int) -> Self:
+        """Return the clip of the maps [start, stop), without a copy."""
+        return replace(
+            self,
+            change=self.change[start:stop],
+            times_s=self.times_s[start:stop],
+            names=self.names[start:stop],
+            rgb=self.rgb[start:stop],
+        )
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -220,13 +230,24 @@ def as_clip(maps_or_clip: Maps | Clip | str | PathLike[str]) -> Clip:
     if isinstance(maps_or_clip, Maps):
         return Clip.of(maps_or_clip)
     if isinstance(maps_or_clip, str | PathLike):
-        path = Path(maps_or_clip)
-        if (path / "maps.json").is_file():
-            from .storage import load
-
-            return Clip.of(load(path))
-        return read_clip(path)
+        return as_clip(opened(maps_or_clip))
     raise TypeError(f"maps_or_clip must be Maps, a Clip or a folder, not {maps_or_clip!r}")
+
+
+def opened(folder: str | PathLike[str]) -> Maps | Clip:
+    """Return the maps, or the clip of images, in a folder.
+
+    Raises
+    ------
+    ReadError
+        If it holds neither.
+    """
+    path = Path(folder)
+    if (path / "maps.json").is_file():
+        from .storage import load
+
+        return load(path)
+    return read_clip(path)
 
 
 def _checked(name: str, value: Any, dtype: np.dtype[Any], axes: str, ndim: int) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The demonstration: a simulated recording, its maps, and a picture of them."""
+"""The demonstration: a simulated recording, its maps, the wave outlined, and pictures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from .errors import WriteError
 from .figures import contact_sheet
 from .preprocess import preprocess
 from .progress import progress_for
+from .segment import segment
+from .segment_files import draw_outlines, write_segmentation
 from .simulate import Noise, Simulation, Wave
 
 #: A field of 10 mm, filmed for three minutes; small, so that the demo takes seconds.
@@ -36,7 +38,7 @@ def demo_recording(seed: int = 0) -> Simulation:
 
 
 def run_demo(out: Path | None = None, seed: int = 0) -> None:
-    """Simulate a recording, write it, make its maps and draw them, all in a new folder.
+    """Simulate a recording, make its maps, outline the wave and draw both, in a new folder.
 
     Parameters
     ----------
@@ -66,11 +68,17 @@ def run_demo(out: Path | None = None, seed: int = 0) -> None:
             simulation.write(recording, progress=progress)
         maps = preprocess(recording, out=out / "maps", progress=True)
         picture = contact_sheet(maps, out / "contact_sheet.png")
+        found = segment(maps, "auto")
+        labels = write_segmentation(found, maps, out / "segmented", picture=False)
+        outlined = draw_outlines(found, maps, out / "outlines.png")
     except BaseException:
         if created:
             shutil.rmtree(out, ignore_errors=True)
         raise
     print(f"recording: {recording}")
     print(f"maps:      {maps.path}  ({len(maps)} maps; open them with iosfast.load)")
-    print(f"picture:   {picture}  (look at this)")
+    drawn = found.masks.any(axis=(2, 3)).sum(axis=1).tolist()
+    waves = f"{len(drawn)} wave" + ("" if len(drawn) == 1 else "s")
+    print(f"labels:    {labels}  ({waves}, outlined in {sum(drawn)} maps; masks, and for ISAT)")
+    print(f"pictures:  {picture}, {outlined}  (look at these)")
     print('your own:  iosfast preprocess RECORDING --out DIR, or iosfast.preprocess("RECORDING")')

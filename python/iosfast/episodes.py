@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import arguments
-from .clips import map_names
+from .clips import Clip, map_names
 from .errors import warn
 from .maps import Maps
 from .wave_tracks import Arrival, Course, Track, advance, follow, fronts, joined, order
@@ -127,7 +127,7 @@ class Episode:
 
 
 def find_episodes(
-    maps: Maps,
+    maps: Maps | Clip,
     *,
     midline: float | ArrayLike | None = None,
     pixel_size_mm: float | None = None,
@@ -145,8 +145,9 @@ def find_episodes(
 
     Parameters
     ----------
-    maps : Maps
-        Of any length: maps on disk are read a block at a time.
+    maps : Maps or Clip
+        Of any length: maps on disk are read a block at a time. The noise is learnt from maps
+        without waves, so that a clip of nothing but one wave tells less than the maps around it.
     midline : float or array_like of float, shape (N, 2), optional
         Between the hemispheres: x in pixels, or a line of (x, y) from the top down. Left is that
         of the image.
@@ -169,15 +170,17 @@ def find_episodes(
     TypeError, ValueError
         If an argument does not fit, or a map is not finite within the cortex.
     """
-    if not isinstance(maps, Maps):
-        raise TypeError(f"maps must be Maps, as preprocess and load return them, not {maps!r}")
+    if not isinstance(maps, Maps | Clip):
+        raise TypeError(
+            f"maps must be Maps, as preprocess and load return them, or a Clip, not {maps!r}"
+        )
     line = None if midline is None else checked_midline(midline)
     max_speed = arguments.number("max_speed_mm_min", max_speed_mm_min, 0, above=True)
     min_area = arguments.number("min_area_mm2", min_area_mm2, 0, above=True)
     min_maps = arguments.integer("min_maps", min_maps, 2)
     size = arguments.positive("pixel_size_mm", pixel_size_mm) or maps.pixel_size_mm
     if size is None:
-        size = ASSUMED_FIELD_MM / max(maps.info.shape)
+        size = ASSUMED_FIELD_MM / max(maps.change.shape[1:])
         warn(
             "the size of a pixel is not known; episodes are sought as in a field of "
             f"{ASSUMED_FIELD_MM:g} mm (pixel_size_mm={size:.4g})"
@@ -204,9 +207,9 @@ def find_episodes(
     return episodes_of(maps, [wave for wave in waves if wave is not None])
 
 
-def episodes_of(maps: Maps, waves: Sequence[Found]) -> list[Episode]:
+def episodes_of(maps: Maps | Clip, waves: Sequence[Found]) -> list[Episode]:
     """Put waves that overlap in time into one episode, and label those that have no label."""
-    names = map_names(maps.info)
+    names = maps.names if isinstance(maps, Clip) else map_names(maps.info)
     groups: list[list[Found]] = []
     for wave in sorted(waves, key=lambda wave: (wave.start, wave.end)):
         if groups and wave.start <= max(other.end for other in groups[-1]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ from .prompts import Prompt
 _SIDES = ((96, 8), (32, 4), (8, 2), (0, 1))
 #: Values of noise that a cell of 8 x 8 pixels stands for: maps are smoothed over 21 x 21.
 _INDEPENDENCE = 0.3
+#: Change is scaled by a power of two if its greatest value is not within these.
+_USUAL = (1e-6, 1e6)
+#: Longest gap between maps, in median distances: no pulse is longer.
+_LONGEST_GAP = 25.0
 #: Log likelihood that a wave must have against noise.
 LEAST_EVIDENCE = 60.0
 
@@ -110,7 +115,7 @@ def propagate(
     evidence = np.zeros(len(objects))
     for stage, last in enumerate(until):
         told = [
-            [p for p in each if p.map_index <= (last if stage else start) or not corrections]
+            [p for p in each if p.map_index <= max(start, last if stage else 0) or not corrections]
             for each, start in zip(mine, starts, strict=True)
         ]
         found = tracker.follow(told, backwards=False)
@@ -141,6 +146,8 @@ def propagate(
                 f"object {name}: no wave was found that the prompt on map {starts[number]} belongs "
                 "to; nothing is outlined but what was drawn"
             )
+    if clip.mask is not None:
+        masks &= clip.mask
     _keep_drawn(masks, confidence, mine, tracker)
     return Followed(masks, objects, confidence, tuple(notes))
 
@@ -151,14 +158,19 @@ class _Tracker:
     def __init__(
         self, clip: Clip, pixel_size_mm: float, max_speed_mm_min: float, threads: int
     ) -> None:
-        self.change = np.ascontiguousarray(clip.change)
+        self.change = _of_usual_size(np.ascontiguousarray(clip.change))
         self.shape = (clip.change.shape[1], clip.change.shape[2])
         self.side = next(side for least, side in _SIDES if min(self.shape) >= least)
         inside = np.ones(self.shape, bool) if clip.mask is None else clip.mask
         self.inside = np.ascontiguousarray(inside).view(np.uint8)
         interval_s = float(np.median(np.diff(clip.times_s))) if len(clip) > 1 else 1.0
-        self.times = np.ascontiguousarray((clip.times_s - clip.times_s[0]) / interval_s)
-        self.reach_px = max_speed_mm_min / 60 * interval_s / pixel_size_mm
+        steps = np.diff(clip.times_s) / interval_s
+        if (steps > _LONGEST_GAP).any():
+            self.times = np.append(0.0, np.cumsum(np.minimum(steps, _LONGEST_GAP)))
+        else:
+            self.times = (clip.times_s - clip.times_s[0]) / interval_s
+        reach_px = max_speed_mm_min * (interval_s / 60 / pixel_size_mm)
+        self.reach_px = min(reach_px, 2.0 * sum(self.shape))  # all of the image
         self.threads = threads
 
     def follow(
@@ -199,14 +211,19 @@ class _Tracker:
         height, width = self.shape
         side = self.side
         cells = np.zeros((-(-height // side), -(-width // side)), np.uint8)
-        for prompt in prompts:
-            if prompt.drawn:
-                cells = self._drawn(prompt)
-            if prompt.box is not None:
-                self._box(prompt.box, index, cells)
-            for (x, y), label in zip(prompt.points, prompt.labels or (), strict=True):
-                row, column = round(y) // side, round(x) // side
-                cells[row, column] = _WAVE if label else _NO_WAVE
+        drawings = [prompt.drawing(self.shape) for prompt in prompts if prompt.drawn]
+        if drawings:
+            cells = self._drawn(np.logical_or.reduce(drawings))
+        boxes = [prompt.within(self.shape) for prompt in prompts if prompt.box is not None]
+        if boxes:
+            cells[self._means(np.logical_or.reduce(boxes).astype(np.float64)) == 0] = _NO_WAVE
+        for within in boxes:
+            cells[self._strongest(within, index)] = _WAVE
+        for wanted in (0, 1):  # a cell with points of both kinds holds a border
+            for prompt in prompts:
+                for (x, y), label in zip(prompt.points, prompt.labels or (), strict=True):
+                    if label == wanted:
+                        cells[round(y) // side, round(x) // side] = _WAVE if label else _NO_WAVE
         if is_first and not (cells == _WAVE).any():
             raise ValueError(
                 f"{prompts[0]} is the first one, and must say where the object is: give a point "
@@ -214,8 +231,8 @@ class _Tracker:
             )
         return cells
 
-    def _drawn(self, prompt: Prompt) -> NDArray[np.uint8]:
-        covered = self._means(prompt.drawing(self.shape).astype(np.float64))
+    def _drawn(self, drawing: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        covered = self._means(drawing.astype(np.float64))
         cells = np.full(covered.shape, _NO_WAVE, np.uint8)
         if covered.any():
             near = np.pad(covered > 0, 1)
@@ -227,19 +244,15 @@ class _Tracker:
             cells[covered >= min(0.5, float(covered.max()))] = _WAVE
         return cells
 
-    def _box(
-        self, box: tuple[float, float, float, float], index: int, cells: NDArray[np.uint8]
-    ) -> None:
-        x0, y0, x1, y1 = box
-        y, x = np.indices(self.shape)
-        within = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
+    def _strongest(self, within: NDArray[np.bool_], index: int) -> tuple[int, int]:
+        """Cell of the strongest change among those that lie in a box."""
         covered = self._means(within.astype(np.float64))
-        cells[covered == 0] = _NO_WAVE
         change = self.change[index].astype(np.float64)
         change = abs(change - np.median(change[self.inside.view(np.bool_)]))
         strength = self._means(np.where(within, change, 0))
-        strength[covered < covered.max() / 2] = 0
-        cells[np.unravel_index(int(strength.argmax()), cells.shape)] = _WAVE
+        strength[covered < covered.max() / 2] = -1
+        row, column = np.unravel_index(int(strength.argmax()), strength.shape)
+        return int(row), int(column)
 
     def _means(self, image: NDArray[np.float64]) -> NDArray[np.float64]:
         side = self.side
@@ -258,14 +271,37 @@ def _keep_drawn(
     tracker: _Tracker,
 ) -> None:
     """A person's word is the last one on the map that it was given for."""
+    y, x = np.ogrid[: tracker.shape[0], : tracker.shape[1]]
     for number, each in enumerate(prompts):
-        for prompt in each:
-            mask = masks[number, prompt.map_index]
-            if prompt.drawn:
-                mask[...] = prompt.drawing(tracker.shape)
-                confidence[number, prompt.map_index] = float(mask.any())
-            for (x, y), label in zip(prompt.points, prompt.labels or (), strict=True):
-                if label or not mask[round(y), round(x)]:
+        for index in sorted({prompt.map_index for prompt in each}):
+            here = [prompt for prompt in each if prompt.map_index == index]
+            mask = masks[number, index]
+            drawings = [prompt.drawing(tracker.shape) for prompt in here if prompt.drawn]
+            if drawings:
+                mask[...] = np.logical_or.reduce(drawings)
+                confidence[number, index] = float(mask.any())
+            boxes = [prompt.within(tracker.shape) for prompt in here if prompt.box is not None]
+            if boxes:
+                mask &= np.logical_or.reduce(boxes)
+            points = [
+                (place, label)
+                for prompt in here
+                for place, label in zip(prompt.points, prompt.labels or (), strict=True)
+            ]
+            inside = [place for place, label in points if label]
+            for (u, v), label in points:
+                if label or not mask[round(v), round(u)]:
                     continue
-                rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
-                mask[(rows - y) ** 2 + (columns - x) ** 2 <= tracker.side**2] = False
+                far = (y - v) ** 2 + (x - u) ** 2
+                off = far <= tracker.side**2
+                for s, t in inside:
+                    off &= (y - t) ** 2 + (x - s) ** 2 > far
+                mask[off] = False
+
+
+def _of_usual_size(change: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return change by a power of two, if numbers of its size could overflow on the way."""
+    most = max(float(change.max()), -float(change.min()))
+    if not most or _USUAL[0] < most < _USUAL[1]:
+        return change
+    return np.ldexp(change, -math.frexp(most)[1])

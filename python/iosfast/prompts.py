@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import arguments
 from .errors import ReadError
 from .outlines import check_polygon, fill_polygon
+from .run_lengths import decode, runs_of
 from .staging import file_beside
 
 _NAMES = ("map_index", "object_id", "points", "labels", "box", "polygon", "mask")
@@ -63,12 +64,13 @@ class Prompt:
         put = object.__setattr__
         put(self, "map_index", arguments.integer("map_index", self.map_index, 0))
         put(self, "object_id", arguments.integer("object_id", self.object_id, 1))
-        points = _numbers("points", self.points, 2) if len(self.points) else np.empty((0, 2))
+        given = _list("points", self.points)
+        points = _numbers("points", given, 2) if given else np.empty((0, 2))
         put(self, "points", tuple((float(x), float(y)) for x, y in points))
-        labels = [1] * len(points) if self.labels is None else list(self.labels)
+        labels = [1] * len(points) if self.labels is None else _list("labels", self.labels)
         if len(labels) != len(points):
             raise ValueError(f"labels must be one a point, but {len(points)} have {len(labels)}")
-        if not all(label in (0, 1) for label in labels):
+        if not all(isinstance(n, int | np.integer) and n in (0, 1) for n in labels):
             raise ValueError(f"labels must be 1 (object) or 0 (not), not {labels}")
         put(self, "labels", tuple(int(label) for label in labels))
         if self.box is not None:
@@ -82,6 +84,8 @@ class Prompt:
             mask = np.asarray(self.mask)
             if mask.ndim != 2 or mask.dtype != np.bool_:
                 raise TypeError(f"mask must be bool (Y, X), not {mask.dtype} {mask.shape}")
+            if not mask.size:
+                raise ValueError(f"mask must have pixels, not shape {mask.shape}")
             put(self, "mask", mask)
         ways = [bool(points.size or self.box), self.polygon is not None, self.mask is not None]
         if sum(ways) == 0:
@@ -106,6 +110,13 @@ class Prompt:
         assert self.mask is not None
         return self.mask
 
+    def within(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return the pixels of the box, bool (Y, X); all if there is none."""
+        x0, y0, x1, y1 = self.box or (0, 0, shape[1], shape[0])
+        y, x = np.ogrid[: shape[0], : shape[1]]
+        found: NDArray[np.bool_] = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
+        return found
+
     def check(self, maps: int, shape: tuple[int, int]) -> Self:
         """Return the prompt if it fits a clip, or raise ValueError.
 
@@ -129,6 +140,8 @@ class Prompt:
             x0, y0, x1, y1 = self.box
             if x1 < 0 or y1 < 0 or x0 > width - 1 or y0 > height - 1:
                 raise ValueError(f"{self}: the box {self.box} lies outside of the image")
+            if not self.within(shape).any():
+                raise ValueError(f"{self}: the box {self.box} holds the centre of no pixel")
         if self.polygon is not None:
             check_polygon(self.polygon, shape, f"{self}: polygon")
         if self.mask is not None and self.mask.shape != shape:
@@ -145,10 +158,8 @@ class Prompt:
         if self.polygon is not None:
             found["polygon"] = [list(corner) for corner in np.asarray(self.polygon).tolist()]
         if self.mask is not None:
-            runs = self.mask.ravel(order="F")
-            edges = np.flatnonzero(np.diff(runs, prepend=False, append=not runs[-1]))
-            counts = np.diff(edges, prepend=0).tolist()
-            found["mask"] = {"size": list(self.mask.shape), "counts": counts}
+            runs = runs_of(self.mask).tolist()
+            found["mask"] = {"size": list(self.mask.shape), "counts": runs}
         return found
 
     @classmethod
@@ -162,7 +173,7 @@ class Prompt:
             raise ValueError(f"a prompt {what}; it has {', '.join(_NAMES)}")
         given = {name: value for name, value in entry.items() if value is not None}
         if "mask" in given:
-            given["mask"] = _from_runs(given["mask"])
+            given["mask"] = _mask(given["mask"])
         return cls(**given)
 
 
@@ -179,7 +190,7 @@ def read_prompts(path: str | PathLike[str]) -> list[Prompt]:
     """
     try:
         entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ReadError(f"the prompts cannot be read: {error}", path) from error
     if isinstance(entries, dict) and isinstance(entries.get("prompts"), list):
         entries = entries["prompts"]
@@ -224,13 +235,16 @@ def _numbers(name: str, value: Any, columns: int) -> NDArray[np.float64]:
     return numbers
 
 
-def _from_runs(runs: Any) -> NDArray[np.bool_]:
+def _list(name: str, value: Any) -> list[Any]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a list, not {value!r:.200}")
+    return list(value)
+
+
+def _mask(runs: Any) -> NDArray[np.bool_]:
+    if not isinstance(runs, dict):
+        raise TypeError(f"mask must be {{'size': [Y, X], 'counts': [...]}}, not {runs!r:.200}")
     try:
-        height, width = arguments.image_shape("size", runs["size"])
-        counts = np.array(runs["counts"], np.int64)
-        if counts.ndim != 1 or (counts < 0).any() or counts.sum() != height * width:
-            raise ValueError(f"counts must sum to {height} x {width}")
-    except (KeyError, TypeError) as error:
-        raise ValueError("mask must be {'size': [Y, X], 'counts': [...]}") from error
-    inside = np.arange(counts.size) % 2 == 1
-    return np.repeat(inside, counts).reshape((height, width), order="F")
+        return decode(runs)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"mask: {error}") from error

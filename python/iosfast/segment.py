@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
@@ -12,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import arguments
-from .clips import Clip, as_clip
-from .episodes import MAX_SPEED_MM_MIN, find_episodes
-from .front import propagate
+from .clips import Clip, as_clip, opened
+from .episodes import ASSUMED_FIELD_MM, MAX_SPEED_MM_MIN, Episode, find_episodes
+from .front import Followed, propagate
 from .maps import Maps
 from .prompts import Prompt
 
@@ -26,6 +27,8 @@ Direction = Literal["forward", "both"]
 #: What can be segmented: maps, a clip, or the folder of either.
 Source = Maps | Clip | str | PathLike[str]
 
+#: Maps before and after an episode that are looked at, too.
+_BEFORE, _AFTER = 6, 12
 #: Maps whose confidence is below this should be looked at by a person.
 LOOK_AT_BELOW = 0.6
 
@@ -51,6 +54,8 @@ class Segmentation:
     method : str
     notes : tuple of str
         What was assumed, or not found.
+    prompts : tuple of Prompt
+        As they were given, or proposed.
     """
 
     masks: NDArray[np.bool_]
@@ -61,7 +66,8 @@ class Segmentation:
     names: tuple[str, ...]
     pixel_size_mm: float | None = None
     method: str = "front"
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    prompts: tuple[Prompt, ...] = ()
 
     @cached_property
     def look_at(self) -> NDArray[np.bool_]:
@@ -167,8 +173,8 @@ def segment(
     maps_or_clip : Maps, Clip, path, or a list of these
         A path is a folder of maps, or of the images of a clip.
     prompts : sequence of Prompt, or "auto"
-        For a list of clips, a list for each. "auto" takes those of `find_episodes`, an object for
-        each wave.
+        For a list of clips, a list for each. "auto" takes those of `propose_prompts`, an object
+        for each wave, which is sought in its episode and in some maps around it.
     method : {"front"}
         ``front`` needs no weights: see `iosfast.front.propagate`.
     pixel_size_mm : float, optional
@@ -208,9 +214,14 @@ def segment(
     arguments.choice("direction", direction, get_args(Direction))
     size_mm = arguments.positive("pixel_size_mm", pixel_size_mm)
     speed = arguments.number("max_speed_mm_min", max_speed_mm_min, 0, above=True)
+    threads = arguments.threads(threads)
     several = isinstance(maps_or_clip, list)
     sources = list(maps_or_clip) if several else [maps_or_clip]
-    told = prompts if several and prompts != "auto" else [prompts] * len(sources)
+    told = [prompts] * len(sources)
+    if several and not isinstance(prompts, str):
+        if not isinstance(prompts, Sequence):
+            raise TypeError(f"prompts must be a list for each clip, or 'auto', not {prompts!r}")
+        told = list(prompts)
     if len(told) != len(sources):
         raise ValueError(
             f"prompts must be a list for each of {len(sources)} clips, not {len(told)}"
@@ -238,31 +249,30 @@ def _segment(
     correct_backwards: bool,
     threads: int,
 ) -> Segmentation:
-    clip = as_clip(source)
+    maps = opened(source) if isinstance(source, str | PathLike) else source
+    clip = as_clip(maps)
     size_mm = pixel_size_mm or clip.pixel_size_mm
-    if isinstance(prompts, str):
-        if prompts != "auto":
-            raise ValueError(f"prompts must be a list of Prompt, or 'auto', not {prompts!r}")
-        if not isinstance(source, Maps):
-            raise TypeError(f"prompts='auto' needs Maps, not {type(source).__name__}")
-        prompts = propose_prompts(source, pixel_size_mm=size_mm, max_speed_mm_min=max_speed_mm_min)
-        if not prompts:
-            return _nothing(clip, size_mm, ("no wave was found: there is nothing to outline",))
-    if not all(isinstance(prompt, Prompt) for prompt in prompts):
-        raise TypeError("prompts must be a sequence of Prompt")
-    if not prompts:
-        raise ValueError("prompts are empty: give at least one Prompt, or 'auto'")
-    shape = clip.change.shape[1:]
-    checked = [prompt.check(len(clip), (shape[0], shape[1])) for prompt in prompts]
-    found = propagate(
-        clip,
-        checked,
-        pixel_size_mm=size_mm,
-        max_speed_mm_min=max_speed_mm_min,
-        both=direction == "both",
-        correct_backwards=correct_backwards,
-        threads=threads,
-    )
+
+    def follow(part: Clip, told: Sequence[Prompt], size: float | None) -> Followed:
+        return propagate(
+            part,
+            told,
+            pixel_size_mm=size,
+            max_speed_mm_min=max_speed_mm_min,
+            both=direction == "both",
+            correct_backwards=correct_backwards,
+            threads=threads,
+        )
+
+    if not isinstance(prompts, str):
+        checked = _checked(prompts, clip)
+        found = follow(clip, checked, size_mm)
+    elif prompts == "auto":
+        episodes = _proposed(maps, size_mm, max_speed_mm_min)
+        checked = [prompt for _, each in episodes for prompt in each]
+        found = _by_episode(clip, episodes, size_mm, follow)
+    else:
+        raise ValueError(f"prompts must be a list of Prompt, or 'auto', not {prompts!r}")
     prompted = np.zeros(found.confidence.shape, bool)
     for prompt in checked:
         prompted[found.objects.index(prompt.object_id), prompt.map_index] = True
@@ -275,11 +285,54 @@ def _segment(
         names=clip.names,
         pixel_size_mm=size_mm,
         notes=found.notes,
+        prompts=tuple(checked),
     )
 
 
+def _checked(prompts: Any, clip: Clip) -> list[Prompt]:
+    if not isinstance(prompts, Sequence) or not all(isinstance(p, Prompt) for p in prompts):
+        raise TypeError(f"prompts must be a list of Prompt, or 'auto', not {prompts!r:.200}")
+    if not prompts:
+        raise ValueError("prompts are empty: give at least one Prompt, or 'auto'")
+    maps, height, width = clip.change.shape
+    return [prompt.check(maps, (height, width)) for prompt in prompts]
+
+
+def _by_episode(
+    clip: Clip,
+    episodes: Sequence[tuple[Episode, Sequence[Prompt]]],
+    size_mm: float | None,
+    follow: Callable[[Clip, Sequence[Prompt], float | None], Followed],
+) -> Followed:
+    """Follow the waves of each episode in its maps and some around it."""
+    maps, height, width = clip.change.shape
+    waves = sum(len(told) for _, told in episodes)
+    masks = np.zeros((waves, maps, height, width), bool)
+    confidence = np.zeros((waves, maps))
+    notes = []
+    if not episodes:
+        notes.append("no wave was found: there is nothing to outline")
+    if size_mm is None:
+        size_mm = ASSUMED_FIELD_MM / max(height, width)  # as find_episodes, which warned of it
+        notes.append(
+            f"the size of a pixel is not known; a field of {ASSUMED_FIELD_MM:g} mm was assumed "
+            f"(pixel_size_mm={size_mm:.4g})"
+        )
+    done = 0
+    for episode, told in episodes:
+        first = max(0, episode.start - _BEFORE)
+        part = clip.part(first, min(maps, episode.end + 1 + _AFTER))
+        inside = [replace(prompt, map_index=prompt.map_index - first) for prompt in told]
+        found = follow(part, inside, size_mm)
+        here = slice(done, done + len(told)), slice(first, first + len(part))
+        masks[here], confidence[here] = found.masks, found.confidence
+        notes += found.notes
+        done += len(told)
+    return Followed(masks, tuple(range(1, waves + 1)), confidence, tuple(notes))
+
+
 def propose_prompts(
-    maps: Maps,
+    maps: Maps | Clip,
     *,
     pixel_size_mm: float | None = None,
     max_speed_mm_min: float = MAX_SPEED_MM_MIN,
@@ -288,24 +341,28 @@ def propose_prompts(
 
     Parameters
     ----------
-    maps : Maps
+    maps : Maps or Clip
     pixel_size_mm, max_speed_mm_min : float
         As for `segment`.
     """
+    proposed = _proposed(maps, pixel_size_mm, max_speed_mm_min)
+    return [prompt for _, prompts in proposed for prompt in prompts]
+
+
+def _proposed(
+    maps: Maps | Clip, pixel_size_mm: float | None, max_speed_mm_min: float
+) -> list[tuple[Episode, list[Prompt]]]:
+    """Return episodes, and a prompt for each of their waves; waves are numbered from 1."""
     episodes = find_episodes(maps, pixel_size_mm=pixel_size_mm, max_speed_mm_min=max_speed_mm_min)
-    seeds = [wave.seed for episode in episodes for wave in episode.waves if wave.seed is not None]
-    return [Prompt(index, number, points=[point]) for number, (index, point) in enumerate(seeds, 1)]
-
-
-def _nothing(clip: Clip, size_mm: float | None, notes: tuple[str, ...]) -> Segmentation:
-    count, height, width = clip.change.shape
-    return Segmentation(
-        masks=np.zeros((0, count, height, width), bool),
-        objects=(),
-        confidence=np.zeros((0, count)),
-        prompted=np.zeros((0, count), bool),
-        times_s=clip.times_s,
-        names=clip.names,
-        pixel_size_mm=size_mm,
-        notes=notes,
-    )
+    number = count(1)
+    return [
+        (
+            episode,
+            [
+                Prompt(wave.seed[0], next(number), points=[wave.seed[1]])
+                for wave in episode.waves
+                if wave.seed is not None
+            ],
+        )
+        for episode in episodes
+    ]

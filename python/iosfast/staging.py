@@ -38,6 +38,8 @@ class Staging:
         Replace maps, but nothing else.
     needed_bytes : int
         What will be written, to be compared with what is free.
+    check : callable
+        Raises WriteError unless a folder, which is not empty, may be replaced; default: maps.
 
     Attributes
     ----------
@@ -50,10 +52,17 @@ class Staging:
         If no maps can be made there; nothing is left.
     """
 
-    def __init__(self, out: str | PathLike[str], overwrite: bool, needed_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        out: str | PathLike[str],
+        overwrite: bool,
+        needed_bytes: int = 0,
+        check: Callable[[Path, bool], None] | None = None,
+    ) -> None:
         self.out = Path(os.path.abspath(out))
         self._overwrite = overwrite
-        check_place(self.out, overwrite)
+        self._check = check or _check_replaceable
+        check_place(self.out, overwrite, self._check)
         self._made: list[Path] = []  # folders around the maps
         self.work = self._beside("partial")
         self._old = self._beside("replaced")
@@ -80,7 +89,7 @@ class Staging:
     def finish(self, inner: str = "") -> Path:
         """Move the folder, or one in it, to its place."""
         try:
-            check_place(self.out, self._overwrite)
+            check_place(self.out, self._overwrite, self._check)
             if self.out.exists():
                 self.out.rename(self._old)
             (self.work / inner).rename(self.out)
@@ -153,13 +162,15 @@ def surely(step: Callable[[], None]) -> None:
             raise
 
 
-def check_place(out: Path, overwrite: bool) -> None:
-    """Raise WriteError unless a folder of maps may be made here."""
+def check_place(
+    out: Path, overwrite: bool, check: Callable[[Path, bool], None] | None = None
+) -> None:
+    """Raise WriteError unless a folder (of maps, or of what `check` lets pass) may be made here."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise WriteError(f"{out}: exists and is no folder; choose another out")
     try:
         if out.exists() and any(out.iterdir()):
-            _check_replaceable(out, overwrite)
+            (check or _check_replaceable)(out, overwrite)
     except WriteError:
         raise
     except OSError as error:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .clips import Clip
 from .maps import Maps
 
 _Floats = NDArray[np.float32]
@@ -56,7 +57,7 @@ class Course:
     block_px: int
 
     @classmethod
-    def of(cls, maps: Maps) -> Course:
+    def of(cls, maps: Maps | Clip) -> Course:
         """Read all maps, a block at a time."""
         step, inside, block_px = _steps(maps)
         cells = step[:, inside]
@@ -71,9 +72,9 @@ class Course:
         return cls(z, inside, block_px)
 
 
-def _steps(maps: Maps) -> tuple[_Floats, NDArray[np.bool_], int]:
+def _steps(maps: Maps | Clip) -> tuple[_Floats, NDArray[np.bool_], int]:
     """Return the change of cells from image to image, (M, h, w), and which are cortex."""
-    height, width = maps.info.shape
+    height, width = maps.change.shape[1:]
     block = max(1, round(max(height, width) / GRID))
     rows, columns = -(-height // block), -(-width // block)
     mask = np.ones((height, width), bool) if maps.mask is None else maps.mask
@@ -81,7 +82,9 @@ def _steps(maps: Maps) -> tuple[_Floats, NDArray[np.bool_], int]:
     inside = share >= block * block / 2
     if not inside.any():
         inside = share > 0
-    recipe, no_change = maps.recipe, 1.0 if maps.recipe.change == "ratio" else 0.0
+    # Of clips it is not known what the change is; what they have in common is taken away anyway.
+    kind = "difference" if isinstance(maps, Clip) else maps.recipe.change
+    no_change = 1.0 if kind == "ratio" else 0.0
     steps = np.zeros((len(maps), rows, columns), np.float32)
     at_once = max(1, BLOCK_BYTES // (4 * height * width))
     change = maps.change
@@ -96,10 +99,10 @@ def _steps(maps: Maps) -> tuple[_Floats, NDArray[np.bool_], int]:
         block_maps -= np.float32(no_change)
         block_maps[:, ~mask] = 0
         means = _block_sums(block_maps, block) / np.maximum(share, 1)
-        if recipe.change != "difference":
+        if kind != "difference":
             means = np.log1p(np.maximum(means, np.float32(-0.99)))
         steps[first : first + len(means)] = means
-    if recipe.baseline_bins is not None:
+    if isinstance(maps, Maps) and maps.recipe.baseline_bins is not None:
         steps = np.diff(steps, axis=0, prepend=steps[:1])
     return steps, inside, block
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import ReadError
 from .drawing import masks_of, polygons_of
 from .labels import BACKGROUND, LabelledImage, ObjectKey, Place, Polygon, size_of
-from .run_lengths import decode, encode
+from ..run_lengths import decode, encode
 
 FORMAT = "coco"
 

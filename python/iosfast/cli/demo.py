@@ -10,7 +10,7 @@ from typing import Any
 def add_to(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "demo", help="simulate a recording with a wave, make its maps, and draw them"
+        "demo", help="simulate a recording, make its maps, outline its wave, and draw both"
     )
     parser.add_argument(
         "--out",

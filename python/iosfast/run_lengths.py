@@ -13,12 +13,17 @@ MAX_PIXELS = 1 << 30
 
 def encode(mask: NDArray[np.bool_]) -> dict[str, Any]:
     """Return a mask (Y, X) as packed run lengths."""
+    return {"size": list(mask.shape), "counts": pack(runs_of(mask))}
+
+
+def runs_of(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the lengths of runs down the columns, of pixels outside and inside in turn."""
     flat = mask.ravel(order="F")
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     bounds = np.concatenate([[0], changes, [flat.size]])
     if flat[0]:  # the first run is of zeros, if an empty one
         bounds = np.concatenate([[0], bounds])
-    return {"size": list(mask.shape), "counts": pack(np.diff(bounds))}
+    return np.diff(bounds)
 
 
 def decode(segmentation: Any) -> NDArray[np.bool_]:

@@ -1,0 +1,127 @@
+"""``iosfast segment``: outlines of waves in every map."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from .source import number
+
+if TYPE_CHECKING:
+    from ..segment import Segmentation
+
+#: Maps to look at that are named.
+_NAMED = 6
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    from ..annotations.annotations import Format
+    from ..segment import Direction, Method
+
+    parser = commands.add_parser(
+        "segment",
+        help="outline waves in every map, from prompts on some",
+        description="Outline waves in every map, from prompts on some, or from what the program "
+        "proposes; print what was found and which maps a person should look at; write masks, "
+        "labels, the prompts, and a picture.",
+    )
+    parser.add_argument(
+        "source", type=Path, metavar="MAPS_OR_CLIP", help="folder of maps, or of images of a clip"
+    )
+    parser.add_argument(
+        "--prompts",
+        default="auto",
+        metavar="FILE|auto",
+        help="JSON file of prompts; auto (default): a point on each wave that is found",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder to make (default: MAPS_OR_CLIP-segmented)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a segmentation there")
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        choices=get_args(Format),
+        default=["isat"],
+        help="of labels, beside the masks; one or more (default: isat)",
+    )
+    parser.add_argument(
+        "--category", default="signal", help="what the objects are called (default: signal)"
+    )
+    parser.add_argument("--no-picture", action="store_true", help="draw nothing")
+    group = parser.add_argument_group("finding")
+    group.add_argument("--method", choices=get_args(Method), default="front")
+    group.add_argument(
+        "--direction",
+        choices=get_args(Direction),
+        default="forward",
+        help="both: also back in time from the first prompts",
+    )
+    group.add_argument(
+        "--correct-backwards",
+        action="store_true",
+        help="let later prompts also hold for the maps before them",
+    )
+    group.add_argument("--max-speed-mm-min", type=float, metavar="SPEED")
+    group.add_argument("--pixel-size-mm", type=number, metavar="MM", help="if the maps lack it")
+    group.add_argument("--threads", type=int, default=0, help="default: one per core")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from ..clips import opened
+    from ..prompts import read_prompts
+    from ..segment import segment
+    from ..segment_files import check_segmentation_place, write_segmentation
+
+    folder = options.source.absolute()
+    out = options.out or folder.with_name(f"{folder.name}-segmented")
+    check_segmentation_place(out, options.overwrite)
+    prompts = "auto" if options.prompts == "auto" else read_prompts(options.prompts)
+    maps = opened(options.source)
+    limits = {} if options.max_speed_mm_min is None else {"max_speed_mm_min": options.max_speed_mm_min}
+    found = segment(
+        maps,
+        prompts,
+        options.method,
+        pixel_size_mm=options.pixel_size_mm,
+        direction=options.direction,
+        correct_backwards=options.correct_backwards,
+        threads=options.threads,
+        **limits,
+    )
+    write_segmentation(
+        found,
+        maps,
+        out,
+        formats=options.format,
+        category=options.category,
+        picture=not options.no_picture,
+        overwrite=options.overwrite,
+    )
+    report(found)
+    print(f"segmentation: {out}")
+
+
+def report(found: Segmentation) -> None:
+    """Print a line for each object, and what else is to be known."""
+    row = "{:>6}  {:>4}  {:<19}  {:<19}  {:>10}  {}"
+    if found.objects:
+        print(row.format("object", "maps", "first", "last", "confidence", "look at"))
+    for number, name in enumerate(found.objects):
+        drawn = np.flatnonzero(found.masks[number].any(axis=(1, 2)))
+        if not drawn.size:
+            print(row.format(name, 0, "-", "-", "-", ""))
+            continue
+        look = [found.names[t] for t in np.flatnonzero(found.look_at[number])]
+        more = f", and {len(look) - _NAMED} more" if len(look) > _NAMED else ""
+        sure = float(np.median(found.confidence[number, drawn]))
+        first, last = (found.names[t] for t in drawn[[0, -1]])
+        named = ", ".join(look[:_NAMED]) + more
+        print(row.format(name, drawn.size, first, last, f"{sure:.2f}", named or "-"))
+    for note in found.notes:
+        print(f"note: {note}")
