@@ -78,7 +78,9 @@ def write_segmentation(
     with Staging(place, overwrite, check=_check_replaceable) as staging:
         work = staging.work
         write_prompts(work / _PROMPTS, found.prompts)
-        overlap = len(found.objects) > 1 and bool((found.masks.sum(axis=0, dtype=np.uint16) > 1).any())
+        overlap = len(found.objects) > 1 and bool(
+            (found.masks.sum(axis=0, dtype=np.uint16) > 1).any()
+        )
         for kind in dict.fromkeys((*formats, "tiff")):
             labels = _labels(found, maps, clip, category, place / _PLACES[kind])
             name = "masks" if kind == "tiff" and overlap else _PLACES[kind]

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ReadError
+from ..run_lengths import decode, encode
 from .drawing import masks_of, polygons_of
 from .labels import BACKGROUND, LabelledImage, ObjectKey, Place, Polygon, size_of
-from ..run_lengths import decode, encode
 
 FORMAT = "coco"
 

@@ -83,7 +83,9 @@ def _run(options: argparse.Namespace) -> None:
     check_segmentation_place(out, options.overwrite)
     prompts = "auto" if options.prompts == "auto" else read_prompts(options.prompts)
     maps = opened(options.source)
-    limits = {} if options.max_speed_mm_min is None else {"max_speed_mm_min": options.max_speed_mm_min}
+    limits = (
+        {} if options.max_speed_mm_min is None else {"max_speed_mm_min": options.max_speed_mm_min}
+    )
     found = segment(
         maps,
         prompts,
