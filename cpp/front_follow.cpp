@@ -28,6 +28,7 @@ constexpr double kPulsePrior = 10.0;  // cells of typical height that the assume
 constexpr double kLeadingDip = 0.7;   // part of the peak; deeper before it, and the sign is wrong
 constexpr double kRefused = 1e6;      // evidence taken off for that
 constexpr double kLeastNoise = 1e-3;  // assumed, as a part of the greatest change
+constexpr double kBlankNoise = 1e3;   // assumed of a map without any change, in the same unit
 constexpr double kLeastWeight = 0.5;  // of the median noise, below which no map is trusted more
 
 double median_of(std::vector<double> values) {
@@ -53,6 +54,7 @@ class Follower {
         for (std::size_t i = 0; i < in_.maps * count_; ++i)
             most = std::max(most, std::abs(in_.change[i]));
         least_noise_ = std::max(kLeastNoise * static_cast<double>(most), 1e-12);
+        blank_noise_ = std::max(kBlankNoise * static_cast<double>(most), 1e-12);
         update_noise({});
     }
 
@@ -157,6 +159,11 @@ class Follower {
     void update_noise(const std::vector<const Object*>& objects) {
         std::vector<double> rest;
         for (std::size_t t = 0; t < in_.maps; ++t) {
+            const float* map = in_.change + t * count_;
+            if (std::all_of(map, map + count_, [](float value) { return value == 0.0F; })) {
+                noise_[t] = blank_noise_;
+                continue;
+            }
             rest.clear();
             for (std::size_t i = 0; i < count_; ++i) {
                 if (!in_.inside[i]) continue;
@@ -362,7 +369,7 @@ class Follower {
     const FrontCells& in_;
     std::size_t count_;
     std::vector<double> noise_;
-    double least_noise_ = 0;
+    double least_noise_ = 0, blank_noise_ = 0;
 };
 
 }  // namespace

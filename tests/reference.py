@@ -6,6 +6,7 @@ Nothing of iosfast is imported here. Options are plain dicts with the names that
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -428,3 +429,22 @@ def fitted_plane(first, times_s, sigma, x, y):
             weights.append(math.exp(-(dx * dx + dy * dy) / (2 * sigma * sigma)))
     root = np.sqrt(weights)
     return np.linalg.lstsq(np.array(rows) * root[:, None], np.array(times) * root, rcond=None)[0]
+
+
+def least_costs(cost, step, longest, edge):
+    """Of a row of cells, (N, labels + 1), the least cost of all with each label of each cell.
+
+    Tries every row of labels there is.
+    """
+    cells, width = cost.shape
+    between = np.empty((width, width))
+    for a, b in itertools.product(range(width), repeat=2):
+        none = (a == width - 1) + (b == width - 1)
+        between[a, b] = (min(step * abs(a - b), longest), edge, 0.0)[none]
+    least = np.full(cost.shape, np.inf)
+    for labels in itertools.product(range(width), repeat=cells):
+        total = sum(cost[i, k] for i, k in enumerate(labels))
+        total += sum(between[a, b] for a, b in itertools.pairwise(labels))
+        for i, k in enumerate(labels):
+            least[i, k] = min(least[i, k], total)
+    return least

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from iosfast.annotations.run_lengths import encode, pack, unpack
 from ISAT.annotation import Annotation
 from ISAT.formats.coco import COCO as IsatCoco
 from ISAT.formats.isat import ISAT
@@ -23,7 +24,6 @@ from scipy.ndimage import binary_dilation, binary_opening
 from some_labels import SHAPE, SQUARE, apart, isat_document, isat_object, parsed, waves, write_json
 
 from iosfast import Annotations, IosfastWarning, ReadError
-from iosfast.annotations.run_lengths import encode, pack, unpack
 from iosfast.cli import main
 
 NAMES = ["20230922_221431", "20230922_221436", "20230922_221441"]

@@ -64,6 +64,26 @@ def good(name):
             "points": np.array([[0, 0], [5, 0], [5, 4], [2, 2], [8, 2], [8, 5]], np.float64),
             "starts": np.array([0, 3, 6], np.int64),
         },
+        "follow_fronts": lambda: {
+            "change": random.normal(size=(T, Y, X)).astype(np.float32),
+            "inside": np.ones((Y, X), np.uint8),
+            "times": np.arange(T, dtype=np.float64),
+            "side": 2,
+            "reach_px": 3.0,
+            "independence": 0.3,
+            "places": np.array([[0, 1], [1, 0], [1, 2]], np.int64),
+            "said": np.ones((3, 3, 5), np.uint8),
+            "objects": 2,
+            "backwards": False,
+            "masks": np.full((2, T, Y, X), 77, np.uint8),
+        },
+        "believe": lambda: {
+            "cost": random.uniform(size=(Y, X, 7)).astype(np.float32),
+            "step": 0.2,
+            "longest": 1.0,
+            "edge": 0.7,
+            "sweeps": 2,
+        },
         "FrameSource": lambda: {
             "paths": ["never opened"],
             "segments": np.array([[0, 0, 120, 2], [0, 960, 120, 2]], np.int64),
@@ -109,11 +129,19 @@ ARRAYS = [
     ("trace_masks", "stack"),
     ("find_crossings", "points"),
     ("find_crossings", "starts"),
+    ("follow_fronts", "change"),
+    ("follow_fronts", "inside"),
+    ("follow_fronts", "times"),
+    ("follow_fronts", "places"),
+    ("follow_fronts", "said"),
+    ("follow_fronts", "masks"),
+    ("believe", "cost"),
     ("FrameSource", "segments"),
 ]
-OUTPUTS = ("out", "change", "rgb", "filled")
+OUTPUTS = ("out", "rgb", "filled")
+OUTPUTS_OF = [("change_maps", "change"), ("follow_fronts", "masks")]
 #: Arrays of any size.
-ANY_SIZE = ("filled", "stack")
+ANY_SIZE = ("filled", "stack", "cost")
 DTYPES = ["?", "b", "B", "h", "H", "i", "I", "l", "L", "e", "f", "d", "F", "O", "S2", "M8[s]"]
 
 
@@ -135,11 +163,11 @@ LAYOUTS = {
 }
 #: What is not refused, as it is the same to the binding.
 SAME = {
-    "swapped": ("colors", "mask", "masks", "rgb", "filled", "stack"),
-    "unaligned": ("frames", "colors", "mask", "masks", "rgb", "filled", "stack"),
-    "columns first": ("edges", "times_s", *LISTS),
-    "part of rows": ("edges", "times_s", *LISTS),
-    "flat": ("edges", "times_s", *LISTS),
+    "swapped": ("colors", "mask", "masks", "rgb", "filled", "stack", "inside", "said"),
+    "unaligned": ("frames", "colors", "mask", "masks", "rgb", "filled", "stack", "inside", "said"),
+    "columns first": ("edges", "times_s", "times", *LISTS),
+    "part of rows": ("edges", "times_s", "times", *LISTS),
+    "flat": ("edges", "times_s", "times", *LISTS),
     "nothing": ("mask",),
     "empty": ("segments",),
 }
@@ -190,7 +218,7 @@ def test_dtypes(name, argument, code):
 def test_read_only_inputs_are_taken_and_outputs_refused(name, argument):
     arguments = good(name)
     arguments[argument].flags.writeable = False
-    if argument in OUTPUTS:
+    if argument in OUTPUTS or (name, argument) in OUTPUTS_OF:
         refuses(name, arguments)
     else:
         call(name, arguments)
@@ -268,6 +296,33 @@ SCALARS = [
     ("change_maps", "range", (2.0, 1.0)),
     ("change_maps", "range", (float("nan"), 1.0)),
     ("change_maps", "range", (0.0, float("inf"))),
+    ("follow_fronts", "times", np.array([0.0, 1.0, 1.0, 2.0])),
+    ("follow_fronts", "times", np.array([0.0, 1.0, 2.0, np.nan])),
+    ("follow_fronts", "change", np.full((T, Y, X), np.nan, np.float32)),
+    ("follow_fronts", "change", np.full((T, Y, X), -1e30, np.float32)),
+    ("follow_fronts", "side", 0),
+    ("follow_fronts", "side", 65),
+    *[("follow_fronts", "reach_px", value) for value in (0.0, -1.0, np.nan, np.inf, 1e300)],
+    *[("follow_fronts", "independence", value) for value in (0.0, np.nan, np.inf)],
+    ("follow_fronts", "objects", 0),
+    ("follow_fronts", "objects", 3),
+    ("follow_fronts", "said", np.full((3, 3, 5), 3, np.uint8)),
+    ("follow_fronts", "said", np.full((3, 3, 5), 2, np.uint8)),
+    *[
+        ("follow_fronts", "places", np.array(places, np.int64))
+        for places in (
+            [[0, 1], [1, 0], [2, 2]],
+            [[0, 1], [1, 0], [-1, 2]],
+            [[0, 1], [1, 0], [1, T]],
+            [[0, 1], [1, 0], [1, -1]],
+            [[0, 1], [1, 2], [1, 2]],
+            [[0, 1], [0, 2], [0, 3]],
+        )
+    ],
+    *[("believe", name, value) for name in ("step", "longest", "edge") for value in (-1.0, np.nan)],
+    ("believe", "step", 0.0),
+    ("believe", "sweeps", -1),
+    ("believe", "sweeps", 10**6),
     ("FrameSource", "paths", "one path"),
     ("FrameSource", "paths", [5]),
     ("FrameSource", "paths", []),

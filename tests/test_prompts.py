@@ -202,5 +202,5 @@ def test_files_that_hold_no_prompts(tmp_path, text, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(ReadError, match="the prompts cannot be read: .*No such file"):
+    with pytest.raises(ReadError, match=r"the prompts cannot be read: .*No such file"):
         read_prompts(tmp_path / "none.json")

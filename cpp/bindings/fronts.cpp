@@ -7,6 +7,7 @@
 
 #include "border.hpp"
 #include "front.hpp"
+#include "front_labels.hpp"
 
 namespace iosfast {
 
@@ -17,8 +18,6 @@ using Doubles = py::array_t<double, py::array::c_style>;
 std::vector<std::vector<FrontHint>> hints_of(const Integers& places, const Bytes& said,
                                              std::size_t objects, std::size_t maps,
                                              std::size_t cells) {
-    need(places.ndim() == 2 && places.shape(1) == 2,
-         "places must have shape (n, 2), not " + shape_of(places));
     std::vector<std::vector<FrontHint>> hints(objects);
     const auto at = places.unchecked<2>();
     for (py::ssize_t i = 0; i < places.shape(0); ++i) {
@@ -57,16 +56,21 @@ void bind_fronts(py::module_& m) {
             need_shape(inside, "inside", {h, w});
             need_shape(times, "times", {t});
             need(side >= 1 && side <= 64, "side must be 1 to 64");
-            need(std::isfinite(reach_px) && reach_px > 0, "reach_px must be above 0");
+            need(reach_px > 0 && reach_px <= 1e9, "reach_px must be above 0 and at most 1e9");
             need(std::isfinite(independence) && independence > 0, "independence must be above 0");
             need(objects >= 1 && objects <= 1000, "objects must be 1 to 1000");
             const auto maps = static_cast<std::size_t>(t);
             const auto height = static_cast<std::size_t>(h), width = static_cast<std::size_t>(w);
             const std::size_t rows = (height + side - 1) / side;
             const std::size_t columns = (width + side - 1) / side;
+            need(places.ndim() == 2 && places.shape(1) == 2,
+                 "places must have shape (n, 2), not " + shape_of(places));
             need_shape(said, "said", {places.shape(0), signed_size(rows), signed_size(columns)});
             need_shape(masks, "masks", {signed_size(objects), t, h, w});
             const float* pixels = aligned(change.data(), "change");
+            need(std::all_of(pixels, pixels + change.size(),
+                             [](float value) { return std::abs(value) < 1e12F; }),
+                 "change must be finite, and below 1e12");
             const double* when = aligned(times.data(), "times");
             for (std::size_t i = 0; i < maps; ++i)
                 need(std::isfinite(when[i]) && (i == 0 || when[i] > when[i - 1]),
@@ -132,6 +136,36 @@ void bind_fronts(py::module_& m) {
         "arrival, float32 (objects, cells down, cells across), NaN where the object never is; "
         "sign,\n"
         "typical height and evidence, float64 (objects, 3); noise of each map, float64 (T,).");
+
+    m.def(
+        "believe",
+        [](const Images32& cost, float step, float longest, float edge, int sweeps) {
+            need_stack(cost, "cost");
+            need(cost.shape(2) >= 2, "cost must be of a label at least, and of none");
+            need(std::isfinite(step) && step > 0, "step must be above 0");
+            need(std::isfinite(longest) && longest >= 0, "longest must be at least 0");
+            need(std::isfinite(edge) && edge >= 0, "edge must be at least 0");
+            need(sweeps >= 0 && sweeps <= 1000, "sweeps must be 0 to 1000");
+            const float* values = aligned(cost.data(), "cost");
+            const auto rows = static_cast<std::size_t>(cost.shape(0));
+            const auto columns = static_cast<std::size_t>(cost.shape(1));
+            const auto labels = static_cast<std::size_t>(cost.shape(2)) - 1;
+            const std::vector<float> costs(values, values + cost.size());
+            Images32 beliefs({cost.shape(0), cost.shape(1), cost.shape(2)});
+            float* out = beliefs.mutable_data();
+            {
+                const py::gil_scoped_release release;
+                const auto found =
+                    believe(costs, rows, columns, labels, LabelPrior{step, longest, edge}, sweeps);
+                std::copy(found.begin(), found.end(), out);
+            }
+            return beliefs;
+        },
+        "cost"_a.noconvert(), "step"_a, "longest"_a, "edge"_a, "sweeps"_a,
+        "Cost of every label, with what the neighbours think of it, by min-sum belief\n"
+        "propagation; float32 (rows, columns, labels + 1), the last for no label. Unlike labels\n"
+        "of neighbours cost step for each step between them, but at most longest; edge if only\n"
+        "one of them has a label.");
 }
 
 }  // namespace iosfast

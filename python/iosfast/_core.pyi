@@ -19,6 +19,7 @@ __all__: list[str] = [
     "MAX_COORDINATE",
     "MAX_FRAMES_PER_BIN",
     "MAX_MASK_SIDE",
+    "believe",
     "bin_frames",
     "box_mean",
     "change_maps",
@@ -188,6 +189,20 @@ class Change:
     def name(self) -> str: ...
     @property
     def value(self) -> int: ...
+
+def believe(
+    cost: numpy.typing.NDArray[numpy.float32],
+    step: typing.SupportsFloat | typing.SupportsIndex,
+    longest: typing.SupportsFloat | typing.SupportsIndex,
+    edge: typing.SupportsFloat | typing.SupportsIndex,
+    sweeps: typing.SupportsInt | typing.SupportsIndex,
+) -> numpy.typing.NDArray[numpy.float32]:
+    """
+    Cost of every label, with what the neighbours think of it, by min-sum belief
+    propagation; float32 (rows, columns, labels + 1), the last for no label. Unlike labels
+    of neighbours cost step for each step between them, but at most longest; edge if only
+    one of them has a label.
+    """
 
 def bin_frames(
     source: FrameSource,

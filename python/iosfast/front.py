@@ -132,6 +132,8 @@ def propagate(
                 confidence[number, last:] = found[1][number, last:]
                 evidence[number] = max(evidence[number], found[2][number])
     assert masks is not None
+    if correct_backwards:
+        _correct_backwards(tracker, mine, starts, masks, confidence)
     if both and any(starts):
         first = [
             [p for p in each if p.map_index == start]
@@ -266,6 +268,27 @@ class _Tracker:
         across = np.minimum(side, np.subtract(self.shape[1], np.arange(0, self.shape[1], side)))
         means: NDArray[np.float64] = sums / (ones[:, None] * across)
         return means
+
+
+def _correct_backwards(
+    tracker: _Tracker,
+    prompts: Sequence[Sequence[Prompt]],
+    starts: Sequence[int],
+    masks: NDArray[np.bool_],
+    confidence: NDArray[np.float64],
+) -> None:
+    """Add what is found back in time from the last prompt that says where an object is."""
+    lasts = [max(p.map_index for p in each if p.says_where) for each in prompts]
+    if lasts == list(starts):
+        return
+    told = [
+        [p for p in each if p.map_index <= last] for each, last in zip(prompts, lasts, strict=True)
+    ]
+    found, sure, _ = tracker.follow(told, backwards=True)
+    for number, (start, last) in enumerate(zip(starts, lasts, strict=True)):
+        masks[number, start:last] |= found[number, start:last]
+        here = confidence[number, start:last]
+        np.maximum(here, sure[number, start:last], out=here)
 
 
 def _keep_drawn(

@@ -103,6 +103,12 @@ class Prompt:
         """Whether it tells every pixel of the object."""
         return self.polygon is not None or self.mask is not None
 
+    @property
+    def says_where(self) -> bool:
+        """Whether it says where the object is, and not only where it is not."""
+        drawn = self.mask is None or bool(self.mask.any())
+        return drawn and not (self.points and self.box is None and 1 not in (self.labels or ()))
+
     def drawing(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """Return the pixels of a polygon or mask, bool (Y, X)."""
         if self.polygon is not None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from .source import number
 
 if TYPE_CHECKING:
+    from ..prompts import Prompt
     from ..segment import Segmentation
 
 #: Maps to look at that are named.
@@ -81,7 +83,9 @@ def _run(options: argparse.Namespace) -> None:
     folder = options.source.absolute()
     out = options.out or folder.with_name(f"{folder.name}-segmented")
     check_segmentation_place(out, options.overwrite)
-    prompts = "auto" if options.prompts == "auto" else read_prompts(options.prompts)
+    prompts: Sequence[Prompt] | Literal["auto"] = "auto"
+    if options.prompts != "auto":
+        prompts = read_prompts(options.prompts)
     maps = opened(options.source)
     limits = (
         {} if options.max_speed_mm_min is None else {"max_speed_mm_min": options.max_speed_mm_min}
@@ -114,14 +118,14 @@ def report(found: Segmentation) -> None:
     row = "{:>6}  {:>4}  {:<19}  {:<19}  {:>10}  {}"
     if found.objects:
         print(row.format("object", "maps", "first", "last", "confidence", "look at"))
-    for number, name in enumerate(found.objects):
-        drawn = np.flatnonzero(found.masks[number].any(axis=(1, 2)))
+    for index, name in enumerate(found.objects):
+        drawn = np.flatnonzero(found.masks[index].any(axis=(1, 2)))
         if not drawn.size:
             print(row.format(name, 0, "-", "-", "-", ""))
             continue
-        look = [found.names[t] for t in np.flatnonzero(found.look_at[number])]
+        look = [found.names[t] for t in np.flatnonzero(found.look_at[index])]
         more = f", and {len(look) - _NAMED} more" if len(look) > _NAMED else ""
-        sure = float(np.median(found.confidence[number, drawn]))
+        sure = float(np.median(found.confidence[index, drawn]))
         first, last = (found.names[t] for t in drawn[[0, -1]])
         named = ", ".join(look[:_NAMED]) + more
         print(row.format(name, drawn.size, first, last, f"{sure:.2f}", named or "-"))
