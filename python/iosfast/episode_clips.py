@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -91,14 +90,8 @@ def _folder_name(episode: Episode, number: int, names: tuple[str, ...]) -> str:
 
 def _no_labels(image: Path, shape: tuple[int, int]) -> str:
     """Return ISAT's label file of an RGB image in which nothing is outlined yet."""
-    height, width = shape
-    info = {
-        "description": "ISAT",
-        "folder": str(image.parent),
-        "name": image.name,
-        "width": width,
-        "height": height,
-        "depth": 3,
-        "note": "",
-    }
-    return json.dumps({"info": info, "objects": []}, indent=4, ensure_ascii=False)
+    from .annotations.isat import text_of
+    from .annotations.labels import LabelledImage
+
+    folder, name = str(image.parent), image.name
+    return text_of(LabelledImage(image.stem, shape, file_name=name, folder=folder, depth=3))

@@ -12,17 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 from . import arguments
 from .clips import Clip, map_names
 from .errors import warn
+from .front import ASSUMED_FIELD_MM, MAX_SPEED_MM_MIN, propagate
 from .maps import Maps
+from .prompts import Prompt
 from .wave_tracks import Arrival, Course, Track, advance, follow, fronts, joined, order
 
 Hemisphere = Literal["left", "right"]
 
-#: Spreading depression runs at 2 to 5 mm/min; nothing that is twice as fast is one.
-MAX_SPEED_MM_MIN = 10.0
 #: A wave sweeps at least so much, in at least so many maps.
 MIN_AREA_MM2, MIN_MAPS = 2.0, 4
-#: Width of the field where the size of a pixel is not known, mm.
-ASSUMED_FIELD_MM = 10.0
+#: Maps before and after a wave, as it was found, in which its ends are sought.
+MARGIN_MAPS = 8
 
 #: Smallest patch of change within a map; parts of one torn front are so near; mm2, mm.
 _PATCH_MM2, _NEAR_MM = 0.1, 2.0
@@ -204,18 +204,78 @@ def find_episodes(
     ]
     groups = joined(fronts(tracks, course.z), course.z, cells.near, cells.area)
     waves = (_wave(group, course, cells, min_maps, line) for group in groups)
-    return episodes_of(maps, [wave for wave in waves if wave is not None])
+    found = episodes_of(maps, [wave for wave in waves if wave is not None])
+    if isinstance(maps, Maps) and maps.recipe.baseline_bins is not None:
+        return found  # a wave that has passed is still in these maps, so they show no ends
+    return episodes_of(
+        maps, [wave for episode in found for wave in _to_ends(maps, episode, size, max_speed)]
+    )
+
+
+def _to_ends(
+    maps: Maps | Clip, episode: Episode, pixel_size_mm: float, max_speed_mm_min: float
+) -> list[Found]:
+    """Follow the waves of an episode from their seeds, to where they really begin and end."""
+    first = max(0, episode.start - MARGIN_MAPS)
+    last = min(len(maps), episode.end + MARGIN_MAPS + 1)
+    clip = maps.part(first, last) if isinstance(maps, Clip) else Clip.of(maps, first, last)
+    prompts = [
+        Prompt(wave.seed[0] - first, number, points=[wave.seed[1]])
+        for number, wave in enumerate(episode.waves, 1)
+        if wave.seed is not None
+    ]
+    followed = propagate(
+        clip,
+        prompts,
+        pixel_size_mm=pixel_size_mm,
+        max_speed_mm_min=max_speed_mm_min,
+        both=True,
+    )
+    shown = {
+        name: np.flatnonzero(mask.any(axis=(1, 2))) + first
+        for name, mask in zip(followed.objects, followed.masks, strict=True)
+    }
+    ends = []
+    for number, wave in enumerate(episode.waves, 1):
+        seen = shown.get(number, np.array([], int))
+        shorter = max(3, (wave.end - wave.start + 1) // 4)  # by more, something else is outlined
+        start = int(seen[0]) if seen.size and seen[0] <= wave.start + shorter else wave.start
+        end = int(seen[-1]) if seen.size and seen[-1] >= wave.end - shorter else wave.end
+        ends.append((min(start, wave.end), max(end, wave.start)))
+    if len(_overlapping(ends)) > 1:  # pieces of one wave, it seems: they stay together
+        first, last = min(start for start, _ in ends), max(end for _, end in ends)
+        ends = [
+            (first if wave.start == episode.start else wave.start,
+             last if wave.end == episode.end else wave.end)
+            for wave in episode.waves
+        ]  # fmt: skip
+    return [
+        Found(start, end, wave.hemisphere, wave.confidence, wave.seed)
+        for wave, (start, end) in zip(episode.waves, ends, strict=True)
+    ]
+
+
+def _overlapping(ends: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Group first and last maps, by number, that overlap in time."""
+    groups: list[list[int]] = []
+    last = -1
+    for number in sorted(range(len(ends)), key=lambda number: ends[number]):
+        start, end = ends[number]
+        if groups and start <= last:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+        last = max(last, end)
+    return groups
 
 
 def episodes_of(maps: Maps | Clip, waves: Sequence[Found]) -> list[Episode]:
     """Put waves that overlap in time into one episode, and label those that have no label."""
     names = maps.names if isinstance(maps, Clip) else map_names(maps.info)
-    groups: list[list[Found]] = []
-    for wave in sorted(waves, key=lambda wave: (wave.start, wave.end)):
-        if groups and wave.start <= max(other.end for other in groups[-1]):
-            groups[-1].append(wave)
-        else:
-            groups.append([wave])
+    groups = [
+        [waves[number] for number in group]
+        for group in _overlapping([(wave.start, wave.end) for wave in waves])
+    ]
     episodes = []
     for number, group in enumerate(groups, 1):
         start, end = group[0].start, max(wave.end for wave in group)

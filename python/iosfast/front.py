@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from . import _core
 from .clips import Clip
-from .episodes import ASSUMED_FIELD_MM, MAX_SPEED_MM_MIN
 from .errors import warn
 from .prompts import Prompt
+
+#: Spreading depression runs at 2 to 5 mm/min; nothing that is twice as fast is one.
+MAX_SPEED_MM_MIN = 10.0
+#: Width of the field where the size of a pixel is not known, mm.
+ASSUMED_FIELD_MM = 10.0
 
 #: Side of the cells on which a wave is followed, in pixels, by the shorter side of the image.
 _SIDES = ((96, 8), (32, 4), (8, 2), (0, 1))

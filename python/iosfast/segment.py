@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from . import arguments
 from .clips import Clip, as_clip, opened
-from .episodes import ASSUMED_FIELD_MM, MAX_SPEED_MM_MIN, Episode, find_episodes
-from .front import Followed, propagate
+from .episodes import Episode, find_episodes
+from .front import ASSUMED_FIELD_MM, MAX_SPEED_MM_MIN, Followed, propagate
 from .maps import Maps
 from .prompts import Prompt
 

