@@ -24,8 +24,8 @@ def test_a_wave_that_crosses():
     assert episode.start_s == 5.0 * (episode.start + 1)
     assert episode.names[0] < episode.names[1]
     at, (x, _) = episode.waves[0].seed
-    assert episode.start <= at <= episode.start + 5
-    assert 2 * (at - 40 - 2.5) - 1 <= x <= 2 * (at - 40 + 1) + 1
+    assert at == episode.start
+    assert x <= 6
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -140,8 +140,7 @@ def test_large_maps_are_seen_on_a_coarse_grid():
     assert course.z.shape == (100, *SHAPE)
     (episode,) = find_episodes(maps)
     assert abs(episode.start - 30) <= 1
-    at, (x, _) = episode.waves[0].seed
-    assert 6 * (at - 30 - 2.5) - 3 <= x <= 6 * (at - 30 + 1) + 3
+    assert episode.waves[0].seed[1][0] < 20
 
 
 def test_pixels_of_unknown_size():

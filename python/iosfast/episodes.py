@@ -53,8 +53,8 @@ class EpisodeWave:
     confidence : float
         0 to 1; 1 for what an operator says.
     seed : tuple of (int, (float, float)) or None
-        The first map that shows the front as clearly as half of its maps do, and its strongest
-        place there, (x, y) in pixels. None if an operator told of the wave.
+        Map, and (x, y) in pixels, at which the front is clear for the first time. None if an
+        operator told of the wave.
     """
 
     label: str
@@ -349,7 +349,6 @@ def _wave(
         return None
     start, end = min(clear), max(clear)
     peak = _median(strength)
-    surely = min(t for t in clear if strength[t] >= peak)
     confidence = ordered * (1 - np.exp(-area / cells.area)) * (1 - np.exp(-(peak - 2) / 1.5))
     confidence *= 1 - np.exp(-len(clear) / 3)
     return Found(
@@ -357,7 +356,7 @@ def _wave(
         end,
         hemisphere=None if midline is None else _side(arrival, course, midline),
         confidence=round(float(np.clip(confidence, 0, 1)), 3),
-        seed=(surely, _seed(front, surely, course)),
+        seed=(start, _seed(front, start, course)),
     )
 
 
