@@ -24,6 +24,8 @@ constexpr float kForbidden = 1e6F, kTooEarly = 50.0F, kOutside = 50.0F;
 constexpr LabelPrior kPrior{0.15F, 1.2F, 1.0F};
 constexpr int kSweeps = 6;
 constexpr int kTrialRounds = 2, kRounds = 4, kJointRounds = 2;
+constexpr int kGrowingRounds = 20;    // at most, while a round adds more than
+constexpr std::size_t kGrowing = 20;  // one in so many cells
 constexpr double kPulsePrior = 10.0;  // cells of typical height that the assumed pulse counts as
 constexpr double kLeadingDip = 0.7;   // part of the peak; deeper before it, and the sign is wrong
 constexpr double kRefused = 1e6;      // evidence taken off for that
@@ -41,8 +43,10 @@ double median_of(std::vector<double> values) {
 struct Object {
     const std::vector<FrontHint>* hints = nullptr;
     FrontTrack track;
-    std::vector<double> earliest;  // time before which a front cannot be there; per cell
-    std::vector<float> model;      // (maps, cells): what it explains, with its sign
+    // Times before and after which a front cannot be there, per cell; of cells that it cannot have
+    // reached, infinity and minus infinity.
+    std::vector<double> earliest, latest;
+    std::vector<float> model;  // (maps, cells): what it explains, with its sign
     bool known_earliest = false;
 };
 
@@ -90,6 +94,17 @@ class Follower {
         object = std::move(best.object);
         noise_ = std::move(best.noise);
         refine(object, others, kTrialRounds, rounds - kTrialRounds);
+        // Where another pulse comes later, and as high, the region grows by a reach in each round.
+        for (int round = 0; rounds >= kRounds && round < kGrowingRounds; ++round) {
+            const auto before = reached_cells(object);
+            refine(object, others, kRounds, 1);
+            if (reached_cells(object) <= before + before / kGrowing) break;
+        }
+    }
+
+    static std::size_t reached_cells(const Object& object) {
+        const auto& reached = object.track.reached;
+        return static_cast<std::size_t>(std::count(reached.begin(), reached.end(), 1));
     }
 
     // Some rounds of: most probable arrival times; which of them a front can reach; the pulse.
@@ -235,6 +250,9 @@ class Follower {
                 if (object.known_earliest &&
                     begin + kLabelStep * static_cast<double>(k) < object.earliest[i] - kReachSlack)
                     at[k] += kTooEarly;
+                if (object.known_earliest && object.latest[i] > begin &&
+                    begin + kLabelStep * static_cast<double>(k) > object.latest[i] + kReachSlack)
+                    at[k] += kTooEarly;
             }
         }
         for (const FrontHint& hint : hints)
@@ -277,6 +295,7 @@ class Follower {
         Reach reach(in_, hints, track.arrival, labelled, won, window.begin, noise_);
         track.reached = reach.accept();
         object.earliest = reach.earliest();
+        object.latest = reach.latest();
         object.known_earliest = true;
         learn(object, rest, weight, won);
     }

@@ -28,6 +28,8 @@ class Reach {
 
     // After accept: for every cell, the time before which the front cannot be there.
     const std::vector<double>& earliest() const { return earliest_; }
+    // And after which it can not; minus infinity where it cannot be.
+    const std::vector<double>& latest() const { return latest_; }
 
   private:
     template <class Visit>
