@@ -5,7 +5,9 @@ from __future__ import annotations
 import warnings
 from unittest import mock
 
+import numpy as np
 import torch
+from PIL import Image
 from sam2 import sam2_video_predictor
 
 from iosfast.sam2 import export
@@ -47,8 +49,22 @@ def exported(folder):
     return folder
 
 
+def moving(seed, count, shape):
+    """Return smooth images of uint8, (count, *shape, 3), with a blob that moves over them."""
+    random = np.random.default_rng(seed)
+    height, width = shape
+    small = random.integers(0, 256, (height // 16, width // 16, 3), np.uint8)
+    back = np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+    y, x = np.mgrid[:height, :width]
+    clip = []
+    for i in range(count):
+        blob = np.exp(-((x - 20 - 4 * i) ** 2 + (y - 60 - i) ** 2) / 200)[..., None]
+        clip.append((back * (1 - blob) + blob * [250, 40, 10]).round().astype(np.uint8))
+    return np.stack(clip)
+
+
 class Clip:
-    """sam2's own video predictor on a clip in memory, called as `iosfast.sam2.tracker.Tracker`."""
+    """sam2's own video predictor on a clip in memory."""
 
     def __init__(self, predictor, images):
         mean = torch.tensor((0.485, 0.456, 0.406))
@@ -65,6 +81,12 @@ class Clip:
 
     def add_mask(self, name, index, mask):
         self.predictor.add_new_mask(self.state, index, name, mask)
+
+    def at(self, index):
+        """Return logits of the only object on a map, after it was followed."""
+        (row,) = self.state["output_dict_per_obj"].values()
+        found = row["cond_frame_outputs"].get(index) or row["non_cond_frame_outputs"][index]
+        return found["pred_masks"][0, 0].numpy()
 
     def follow(self, start, reverse=False):
         rows = self.state["output_dict_per_obj"]
