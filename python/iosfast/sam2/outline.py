@@ -167,7 +167,7 @@ def _said(prompts: Sequence[Prompt], clip: Clip, size: int) -> dict[int, dict[in
             )
     height, width = clip.change.shape[1:]
     return {
-        name: {index: _scaled(some, (height, width), size) for index, some in each.items()}
+        name: {index: _as_said(some, (height, width), size) for index, some in each.items()}
         for name, each in together.items()
     }
 
@@ -179,7 +179,7 @@ def _tells_where(prompt: Prompt, clip: Clip) -> bool:
     return prompt.box is not None or 1 in (prompt.labels or ())
 
 
-def _scaled(prompts: Sequence[Prompt], shape: tuple[int, int], size: int) -> Said:
+def _as_said(prompts: Sequence[Prompt], shape: tuple[int, int], size: int) -> Said:
     """Return the prompts of an object on a map as one; of several boxes what all have in common."""
     height, width = shape
     points: list[tuple[float, float]] = []
@@ -198,7 +198,7 @@ def _scaled(prompts: Sequence[Prompt], shape: tuple[int, int], size: int) -> Sai
     places = np.array(points, np.float32).reshape(-1, 2)
     places /= np.array([width, height], np.float32)
     places *= np.float32(size)
-    mask = _shrunk(drawn[-1], size) if drawn else None
+    mask = scaled(drawn[-1], size) if drawn else None
     return Said(places, np.array(labels, np.float32), mask)
 
 
@@ -208,7 +208,7 @@ def _only_drawn(prompts: Sequence[Prompt], found: Found) -> Prompt | None:
     return here[-1] if here and all(prompt.drawn for prompt in here) else None
 
 
-def _shrunk(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+def scaled(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     """Return a mask at the model's image size, smoothed where it shrinks, as sam2 scales masks."""
     from PIL import Image
 
@@ -224,11 +224,11 @@ def enlarged(logits: Float, shape: tuple[int, ...]) -> Float:
         return logits
     for axis, count in enumerate(shape):
         old = logits.shape[axis]
-        place = (np.arange(count) + 0.5) * (old / count) - 0.5
-        place = np.clip(place, 0, None)
+        middle = np.arange(count, dtype=np.float32) + np.float32(0.5)
+        place = np.maximum(middle * np.float32(old / count) - np.float32(0.5), 0)
         low = np.minimum(place.astype(np.int64), old - 1)
         high = np.minimum(low + 1, old - 1)
-        weight = (place - low).astype(np.float32)
+        weight = place - low.astype(np.float32)
         weight = weight[:, None] if axis == 0 else weight
         logits = logits.take(low, axis) * (1 - weight) + logits.take(high, axis) * weight
     return logits
