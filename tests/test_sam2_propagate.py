@@ -60,9 +60,7 @@ EMPTY = Said(mask=np.zeros((SIZE, SIZE), bool))
 MASK_AND_POINT = Said(POINT.points, np.zeros(1, np.float32), square(40, 20))
 
 CASES = {
-    "points, boxes and a mask": {
-        "said": {1: {0: POINTS}, 2: {0: BOX_AND_POINT}, 3: {0: MASK}}
-    },
+    "points, boxes and a mask": {"said": {1: {0: POINTS}, 2: {0: BOX_AND_POINT}, 3: {0: MASK}}},
     "a mask that points correct on the same map": {"said": {1: {0: MASK_AND_POINT}}},
     "late starts": {"said": {1: {0: POINT}, 2: {6: BOX}, 3: {MAPS - 1: MASK}}},
     "backwards, too": {"said": {1: {9: POINT}, 2: {2: MASK}}, "both": True},

@@ -18,10 +18,6 @@ from .propagate import Found, Said, Task, propagate
 
 Float = NDArray[np.float32]
 
-#: Objects and maps at a time if that is left to the program.
-_ROWS = {"cpu": 4, "cuda": 64}
-_AHEAD = {"cpu": 4, "cuda": 32}
-
 
 def follow(
     clips: Sequence[Clip],
@@ -57,7 +53,9 @@ def follow(
     device : {"auto", "cpu", "cuda"}
         See `Model`.
     batch_size : int or "auto"
-        Objects at a time. If the memory does not suffice, fewer, with a warning.
+        Objects, and maps to encode, at a time. "auto" takes 1 on the CPU, where more are not
+        faster: then no bit depends on what else is followed. On a GPU it takes 16, or up to 64 of
+        smaller images. If the memory does not suffice, it goes on with fewer, with a warning.
     both : bool
         Also back in time, from the first prompts.
     correct_backwards : bool
@@ -92,14 +90,12 @@ def follow(
         shape = (len(said), *clip.change.shape)
         results.append((np.zeros(shape, bool), np.zeros(shape[:2])))
     finished = iter(range(1, len(tasks) + 1))
-    rows = _ROWS[model.device] if batch_size == "auto" else batch_size
-    # larger images fill the cores by themselves
-    ahead = 1 if model.device == "cpu" and size > 512 else min(_AHEAD[model.device], max(rows, 1))
+    rows = _rows(model) if batch_size == "auto" else batch_size
     for found in propagate(
         model,
         tasks,
         rows=rows,
-        ahead=ahead,
+        ahead=rows,
         done=lambda _: progress(next(finished), len(tasks)) if progress else None,
     ):
         masks, confidence = results[found.task]
@@ -118,6 +114,12 @@ def follow(
         Followed(masks, tuple(sorted(task.said)), confidence, notes)
         for task, (masks, confidence) in zip(tasks, results, strict=True)
     ]
+
+
+def _rows(model: Model) -> int:
+    if model.device == "cpu":
+        return 1
+    return max(1, min(64, 16 * 1024**2 // model.manifest.image_size**2))
 
 
 def _notes(model: Model) -> tuple[str, ...]:
