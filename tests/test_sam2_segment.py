@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sam2_reference
 import torch
 from sam2_reference import SIZE
+from wave_maps import maps_of, noise, wave
 
+import iosfast
 from iosfast import Clip, Prompt, segment
 from iosfast.sam2 import Model
 from iosfast.sam2.checkpoint import build_predictor
@@ -43,6 +47,8 @@ def sam2_run(sam2_folder, clip):
 
 MASK = np.zeros(SHAPE, bool)
 MASK[30:77, 12:63] = True
+OTHER = np.zeros(SHAPE, bool)
+OTHER[5:20, 100:140] = True
 POLYGON = [(20.3, 30.2), (70.8, 35.1), (60.5, 80.9), (15.1, 70.4)]
 
 
@@ -131,18 +137,52 @@ def test_clips_of_different_sizes_at_once(model):
 
 
 def test_points_on_a_map_are_taken_together(model, clip):
-    one = [Prompt(0, points=[(30, 62), (90, 20)], labels=[1, 0], box=(10, 10, 120, 80))]
+    one = [
+        Prompt(0, points=[(30, 62), (90, 20)], labels=[1, 0], box=(2, 0, 130, 80)),
+        Prompt(1, mask=MASK | OTHER),
+    ]
     several = [
         Prompt(0, points=[(30, 62)]),
         Prompt(0, points=[(90, 20)], labels=[0], box=(10, 0, 130, 80)),
-        Prompt(0, box=(2, 10, 120, 90)),
+        Prompt(1, mask=MASK),
+        Prompt(0, box=(2, 10, 120, 60)),
+        Prompt(1, mask=OTHER),
     ]
-    short = clip_of(3, 2)
+    short = clip_of(3, 3)
     found, expected = (segment(short, some, "sam2", model=model) for some in (several, one))
     assert (found.masks == expected.masks).all()
-    apart = [Prompt(0, box=(0, 0, 20, 20)), Prompt(0, box=(30, 30, 50, 50))]
-    with pytest.raises(ValueError, match="the boxes have nothing in common"):
-        segment(short, apart, "sam2", model=model)
+    assert (found.masks[0, 1] == one[1].mask).all()
+
+
+def test_nothing_is_outlined_outside_of_the_cortex(model):
+    cortex = np.zeros(SHAPE, bool)
+    cortex[10:60, 20:130] = True
+    whole = clip_of(3, 3)
+    prompts = [Prompt(0, points=[(30, 62)]), Prompt(2, mask=MASK)]
+    found = segment(replace(whole, mask=cortex), prompts, "sam2", model=model)
+    plain = segment(whole, prompts, "sam2", model=model)
+    assert (found.masks[0, :2] == (plain.masks[0, :2] & cortex)).all()
+    assert (plain.masks[0, :2] & ~cortex).any()
+    assert (found.masks[0, 2] == MASK).all()
+
+
+def test_waves_of_episodes_are_followed_in_their_maps(model):
+    maps = maps_of(noise(90) + wave(90, 30))
+    found = segment(maps, "auto", "sam2", model=model)
+    (episode,) = iosfast.find_episodes(maps)
+    assert found.objects == (1,)
+    (prompt,) = iosfast.propose_prompts(maps)
+    first, last = max(0, episode.start - 6), min(90, episode.end + 13)
+    assert 0 < first < prompt.map_index < last < 90
+    part = Clip.of(maps, first, last)
+    alone = segment(
+        part, [replace(prompt, map_index=prompt.map_index - first)], "sam2", model=model
+    )
+    assert (found.masks[:, first:last] == alone.masks).all()
+    assert (found.confidence[:, first:last] == alone.confidence).all()
+    assert found.masks.any()
+    assert not found.masks[:, :first].any()
+    assert not found.masks[:, last:].any()
 
 
 def test_where_it_ran_is_noted(sam2_folder):

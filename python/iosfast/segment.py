@@ -209,7 +209,8 @@ def segment(
     threads : int
         0 is one per core. The result of ``front`` does not depend on it.
     progress : callable, optional
-        Called with the clips that are done, and their number.
+        Called with the clips that are done, and their number; by ``sam2`` with prompts="auto",
+        with the episodes.
 
     Returns
     -------
@@ -390,6 +391,8 @@ def _by_episode(
         )
     parts = []
     for episode, told in episodes:
+        if not told:
+            continue
         first = max(0, episode.start - _BEFORE)
         inside = [replace(prompt, map_index=prompt.map_index - first) for prompt in told]
         part = clip.part(first, min(maps, episode.end + 1 + _AFTER))

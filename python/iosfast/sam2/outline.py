@@ -20,8 +20,7 @@ Float = NDArray[np.float32]
 
 
 def follow(
-    clips: Sequence[Clip],
-    prompts: Sequence[Sequence[Prompt]],
+    clips: Sequence[tuple[Clip, Sequence[Prompt]]],
     model: str | PathLike[str] | Model,
     *,
     device: Device = "auto",
@@ -45,9 +44,8 @@ def follow(
 
     Parameters
     ----------
-    clips : sequence of Clip
-    prompts : sequence of sequence of Prompt
-        Of each clip; checked against it.
+    clips : sequence of pairs of Clip and a sequence of Prompt
+        The prompts are checked against their clip.
     model : path or Model
         What `export` has made.
     device : {"auto", "cpu", "cuda"}
@@ -84,7 +82,7 @@ def follow(
         raise ValueError(f"device is {device!r}, but the model was loaded for {model.device!r}")
     size = model.manifest.image_size
     tasks, results = [], []
-    for clip, told in zip(clips, prompts, strict=True):
+    for clip, told in clips:
         said = _said(told, clip, size)
         tasks.append(Task(_images(clip, size), len(clip), said, both, correct_backwards))
         shape = (len(said), *clip.change.shape)
@@ -101,12 +99,15 @@ def follow(
         masks, confidence = results[found.task]
         row = sorted(tasks[found.task].said).index(found.name)
         mask = masks[row, found.index]
-        drawn = _only_drawn(prompts[found.task], found)
+        clip, told = clips[found.task]
+        drawn = _only_drawn(told, found, mask.shape)
         if drawn is not None:
-            mask[...] = drawn.drawing(mask.shape)
+            mask[...] = drawn
             confidence[row, found.index] = float(mask.any())
         else:
             mask[...] = enlarged(found.logits, mask.shape) > 0
+            if clip.mask is not None:
+                mask &= clip.mask
             there = 1 / (1 + np.exp(-found.score))
             confidence[row, found.index] = mask.any() * there * np.clip(found.quality, 0, 1)
     notes = _notes(model)
@@ -182,32 +183,39 @@ def _tells_where(prompt: Prompt, clip: Clip) -> bool:
 
 
 def _as_said(prompts: Sequence[Prompt], shape: tuple[int, int], size: int) -> Said:
-    """Return the prompts of an object on a map as one; of several boxes what all have in common."""
+    """Return the prompts of an object on a map as one; of several boxes the one around them."""
     height, width = shape
     points: list[tuple[float, float]] = []
     labels: list[int] = []
-    boxes = [prompt.box for prompt in prompts if prompt.box is not None]
-    if boxes:
-        x0, y0 = (max(box[i] for box in boxes) for i in (0, 1))
-        x1, y1 = (min(box[i] for box in boxes) for i in (2, 3))
-        if not (x0 < x1 and y0 < y1):
-            raise ValueError(f"{prompts[0]}: the boxes have nothing in common: {boxes}")
+    boxes = np.array([prompt.box for prompt in prompts if prompt.box is not None])
+    if boxes.size:
+        x0, y0 = boxes[:, :2].min(0).tolist()
+        x1, y1 = boxes[:, 2:].max(0).tolist()
         points, labels = [(x0, y0), (x1, y1)], [2, 3]
     for prompt in prompts:
         points += prompt.points
         labels += prompt.labels or ()
-    drawn = [prompt.drawing(shape) for prompt in prompts if prompt.drawn]
+    drawn = _drawing(prompts, shape)
     places = np.array(points, np.float32).reshape(-1, 2)
     places /= np.array([width, height], np.float32)
     places *= np.float32(size)
-    mask = scaled(drawn[-1], size) if drawn else None
+    mask = None if drawn is None else scaled(drawn, size)
     return Said(places, np.array(labels, np.float32), mask)
 
 
-def _only_drawn(prompts: Sequence[Prompt], found: Found) -> Prompt | None:
-    """Return the prompt that tells every pixel of what was found, if there is one."""
+def _drawing(prompts: Sequence[Prompt], shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """Return all that was drawn, if anything was."""
+    drawn = [prompt.drawing(shape) for prompt in prompts if prompt.drawn]
+    return np.logical_or.reduce(drawn) if drawn else None
+
+
+def _only_drawn(
+    prompts: Sequence[Prompt], found: Found, shape: tuple[int, ...]
+) -> NDArray[np.bool_] | None:
+    """Return the object's pixels where they were drawn and no point or box corrects them."""
     here = [p for p in prompts if (p.object_id, p.map_index) == (found.name, found.index)]
-    return here[-1] if here and all(prompt.drawn for prompt in here) else None
+    height, width = shape
+    return _drawing(here, (height, width)) if all(prompt.drawn for prompt in here) else None
 
 
 def scaled(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
