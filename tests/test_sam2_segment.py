@@ -13,7 +13,8 @@ from wave_maps import maps_of, noise, wave
 
 import iosfast
 from iosfast import Clip, Prompt, segment
-from iosfast.sam2 import Model
+from iosfast.front import Followed
+from iosfast.sam2 import Model, outline
 from iosfast.sam2.checkpoint import build_predictor
 from iosfast.sam2.outline import enlarged, scaled
 
@@ -166,23 +167,37 @@ def test_nothing_is_outlined_outside_of_the_cortex(model):
     assert (found.masks[0, 2] == MASK).all()
 
 
-def test_waves_of_episodes_are_followed_in_their_maps(model):
-    maps = maps_of(noise(90) + wave(90, 30))
+def test_waves_of_episodes_are_followed_in_their_maps(model, monkeypatch):
+    given = []
+
+    def follow(clips, used, **_options):
+        assert used is model
+        given.extend(clips)
+        shapes = [(len(told), *clip.change.shape) for clip, told in clips]
+        names = [tuple(prompt.object_id for prompt in told) for _, told in clips]
+        return [
+            Followed(np.ones(shape, bool), each, np.full(shape[:2], 0.5), ("where it ran",))
+            for shape, each in zip(shapes, names, strict=True)
+        ]
+
+    monkeypatch.setattr(outline, "follow", follow)
+    maps = maps_of(noise(150) + wave(150, 30) + wave(150, 90, origin=(50, 20)))
     found = segment(maps, "auto", "sam2", model=model)
-    (episode,) = iosfast.find_episodes(maps)
-    assert found.objects == (1,)
-    (prompt,) = iosfast.propose_prompts(maps)
-    first, last = max(0, episode.start - 6), min(90, episode.end + 13)
-    assert 0 < first < prompt.map_index < last < 90
-    part = Clip.of(maps, first, last)
-    alone = segment(
-        part, [replace(prompt, map_index=prompt.map_index - first)], "sam2", model=model
-    )
-    assert (found.masks[:, first:last] == alone.masks).all()
-    assert (found.confidence[:, first:last] == alone.confidence).all()
-    assert found.masks.any()
-    assert not found.masks[:, :first].any()
-    assert not found.masks[:, last:].any()
+    episodes, proposed = iosfast.find_episodes(maps), iosfast.propose_prompts(maps)
+    assert len(episodes) == len(given) == 2
+    assert found.objects == (1, 2)
+    assert found.notes == ("where it ran",)
+    starts = [part.names[0] for part, _ in given]
+    for row, ((part, (prompt,)), own) in enumerate(zip(given, proposed, strict=True)):
+        first = found.names.index(starts[row])
+        assert prompt.points == own.points
+        assert prompt.map_index + first == own.map_index
+        inside = np.zeros(150, bool)
+        inside[first : first + len(part)] = True
+        assert len(part) < 60
+        assert (found.masks[row].all((1, 2)) == inside).all()
+        assert (found.masks[row].any((1, 2)) == inside).all()
+        assert (found.confidence[row] == 0.5 * inside).all()
 
 
 def test_where_it_ran_is_noted(sam2_folder):
