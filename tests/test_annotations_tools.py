@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from iosfast.annotations.run_lengths import encode, pack, unpack
+from iosfast.run_lengths import encode, pack, unpack
 from ISAT.annotation import Annotation
 from ISAT.formats.coco import COCO as IsatCoco
 from ISAT.formats.isat import ISAT

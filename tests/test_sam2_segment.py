@@ -173,8 +173,8 @@ def test_waves_of_episodes_are_followed_in_their_maps(model, monkeypatch):
     def follow(clips, used, **_options):
         assert used is model
         given.extend(clips)
-        shapes = [(len(told), *clip.change.shape) for clip, told in clips]
-        names = [tuple(prompt.object_id for prompt in told) for _, told in clips]
+        shapes = [(len(told), *clip.change.shape) for clip, told, _ in clips]
+        names = [tuple(prompt.object_id for prompt in told) for _, told, _ in clips]
         return [
             Followed(np.ones(shape, bool), each, np.full(shape[:2], 0.5), ("where it ran",))
             for shape, each in zip(shapes, names, strict=True)
@@ -187,10 +187,11 @@ def test_waves_of_episodes_are_followed_in_their_maps(model, monkeypatch):
     assert len(episodes) == len(given) == 2
     assert found.objects == (1, 2)
     assert found.notes == ("where it ran",)
-    starts = [part.names[0] for part, _ in given]
-    for row, ((part, (prompt,)), own) in enumerate(zip(given, proposed, strict=True)):
+    starts = [part.names[0] for part, _, _ in given]
+    for row, ((part, (prompt,), both), own) in enumerate(zip(given, proposed, strict=True)):
         first = found.names.index(starts[row])
         assert prompt.points == own.points
+        assert both
         assert prompt.map_index + first == own.map_index
         inside = np.zeros(150, bool)
         inside[first : first + len(part)] = True

@@ -250,12 +250,11 @@ def segment(
         raise ValueError(
             f"prompts must be a list for each of {len(sources)} clips, not {len(told)}"
         )
-    both = direction == "both" or isinstance(prompts, str)  # a proposed prompt may come late
     plans: list[_Plan] = []
     results: list[Segmentation] = []
     for number, (source, given) in enumerate(zip(sources, told, strict=True)):
         try:
-            plan = _planned(source, given, size_mm, speed)
+            plan = _planned(source, given, size_mm, speed, direction == "both")
             if method == "front":
                 found = [
                     propagate(
@@ -263,7 +262,7 @@ def segment(
                         part.prompts,
                         pixel_size_mm=plan.followed_size_mm,
                         max_speed_mm_min=speed,
-                        both=both,
+                        both=plan.both,
                         correct_backwards=correct_backwards,
                         threads=threads,
                     )
@@ -283,11 +282,10 @@ def segment(
     if model is not None:
         followed = iter(
             sam2_outline.follow(
-                [(part.clip, part.prompts) for plan in plans for part in plan.parts],
+                [(part.clip, part.prompts, plan.both) for plan in plans for part in plan.parts],
                 model,
                 device=device,
                 batch_size=batch_size,
-                both=both,
                 correct_backwards=correct_backwards,
                 threads=threads,
                 progress=progress,
@@ -313,6 +311,7 @@ class _Plan:
     clip: Clip
     parts: Sequence[_Part]
     prompts: Sequence[Prompt]
+    both: bool
     size_mm: float | None
     followed_size_mm: float | None
     notes: tuple[str, ...] = ()
@@ -353,13 +352,14 @@ def _planned(
     prompts: Sequence[Prompt] | Literal["auto"],
     pixel_size_mm: float | None,
     max_speed_mm_min: float,
+    both: bool,
 ) -> _Plan:
     maps = opened(source) if isinstance(source, str | PathLike) else source
     clip = as_clip(maps)
     size_mm = pixel_size_mm or clip.pixel_size_mm
     if not isinstance(prompts, str):
         checked = _checked(prompts, clip)
-        return _Plan(clip, [_Part(0, clip, checked)], checked, size_mm, size_mm)
+        return _Plan(clip, [_Part(0, clip, checked)], checked, both, size_mm, size_mm)
     if prompts == "auto":
         return _by_episode(clip, _proposed(maps, size_mm, max_speed_mm_min), size_mm)
     raise ValueError(f"prompts must be a list of Prompt, or 'auto', not {prompts!r}")
@@ -398,7 +398,7 @@ def _by_episode(
         part = clip.part(first, min(maps, episode.end + 1 + _AFTER))
         parts.append(_Part(first, part, inside))
     prompts = [prompt for _, told in episodes for prompt in told]
-    return _Plan(clip, parts, prompts, size_mm, followed_size_mm, tuple(notes))
+    return _Plan(clip, parts, prompts, True, size_mm, followed_size_mm, tuple(notes))
 
 
 def propose_prompts(

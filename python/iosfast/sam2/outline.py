@@ -20,12 +20,11 @@ Float = NDArray[np.float32]
 
 
 def follow(
-    clips: Sequence[tuple[Clip, Sequence[Prompt]]],
+    clips: Sequence[tuple[Clip, Sequence[Prompt], bool]],
     model: str | PathLike[str] | Model,
     *,
     device: Device = "auto",
     batch_size: int | Literal["auto"] = "auto",
-    both: bool = False,
     correct_backwards: bool = False,
     threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -44,8 +43,9 @@ def follow(
 
     Parameters
     ----------
-    clips : sequence of pairs of Clip and a sequence of Prompt
-        The prompts are checked against their clip.
+    clips : sequence of (Clip, sequence of Prompt, bool)
+        Prompts that are checked against their clip, and whether to follow them back in time, too,
+        from the first ones.
     model : path or Model
         What `export` has made.
     device : {"auto", "cpu", "cuda"}
@@ -54,8 +54,6 @@ def follow(
         Objects, and maps to encode, at a time. "auto" takes 1 on the CPU, where more are not
         faster: then no bit depends on what else is followed. On a GPU it takes 16, or up to 64 of
         smaller images. If the memory does not suffice, it goes on with fewer, with a warning.
-    both : bool
-        Also back in time, from the first prompts.
     correct_backwards : bool
         Take all prompts of an object as first ones, which count for all maps.
     threads : int
@@ -82,7 +80,7 @@ def follow(
         raise ValueError(f"device is {device!r}, but the model was loaded for {model.device!r}")
     size = model.manifest.image_size
     tasks, results = [], []
-    for clip, told in clips:
+    for clip, told, both in clips:
         said = _said(told, clip, size)
         tasks.append(Task(_images(clip, size), len(clip), said, both, correct_backwards))
         shape = (len(said), *clip.change.shape)
@@ -99,7 +97,7 @@ def follow(
         masks, confidence = results[found.task]
         row = sorted(tasks[found.task].said).index(found.name)
         mask = masks[row, found.index]
-        clip, told = clips[found.task]
+        clip, told, _ = clips[found.task]
         drawn = _only_drawn(told, found, mask.shape)
         if drawn is not None:
             mask[...] = drawn
