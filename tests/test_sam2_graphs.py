@@ -10,6 +10,8 @@ from iosfast.sam2.checkpoint import build_predictor
 from iosfast.sam2.manifest import GRAPHS
 from iosfast.sam2.verify import cases, compare, refusal
 
+pytestmark = pytest.mark.sam2
+
 
 @pytest.fixture(scope="module")
 def model(sam2_folder):
@@ -196,4 +198,5 @@ def test_constants_are_those_of_no_prompt(model):
         "no_memory": (256,),
         "no_mask": (256,),
         "no_points": (1, 2, 256),
+        "no_pointer": (256,),
     }

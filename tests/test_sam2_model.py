@@ -16,7 +16,9 @@ import torch
 from iosfast import IosfastWarning, ReadError, WriteError, sam2
 from iosfast.cli import main
 from iosfast.sam2 import fetch as fetch_function
-from iosfast.sam2.manifest import GRAPHS, read_manifest
+from iosfast.sam2.manifest import GRAPHS, MOVES, read_manifest
+
+pytestmark = pytest.mark.sam2
 
 fetching = sys.modules["iosfast.sam2.fetch"]
 exporting = sys.modules["iosfast.sam2.export"]
@@ -51,7 +53,10 @@ def test_importing_iosfast_imports_none_of_the_libraries():
 def test_the_manifest_tells_what_was_made(sam2_folder):
     manifest = read_manifest(sam2_folder / "model")
     assert (manifest.image_size, manifest.side, manifest.precision) == (128, 8, "fp32")
-    assert manifest.files.keys() == {"constants.npz", *(f"{name}.onnx" for name in GRAPHS)}
+    assert manifest.files.keys() == {
+        "constants.npz",
+        *(f"{name}.onnx" for name in (*GRAPHS, *MOVES)),
+    }
     assert {"iosfast", "torch", "onnx", "onnxruntime", "python"} <= manifest.versions.keys()
     checkpoint = sam2_folder / "checkpoint.pt"
     assert manifest.checkpoint.nbytes == checkpoint.stat().st_size
@@ -190,8 +195,9 @@ def test_other_code_of_sam2_is_told(monkeypatch):
 @pytest.mark.parametrize("name", ["torch", "onnx", "onnxruntime", "sam2"])
 def test_a_missing_extra_is_named(sam2_folder, tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
-    extra = "cpu" if name == "onnxruntime" else "export"
-    with pytest.raises(ImportError, match=rf"needs {name}.*'iosfast\[{extra}\]'"):
+    ways = {"onnxruntime": r"'iosfast\[cpu\]'", "sam2": "no-build-isolation sam2==1.1.0, after"}
+    way = ways.get(name, r"'iosfast\[export\]'")
+    with pytest.raises(ImportError, match=f"needs {name}.*{way}"):
         sam2.export(sam2_folder / "checkpoint.pt", tmp_path / "model", image_size=128)
     if name == "onnxruntime":
         with pytest.raises(ImportError, match=r"iosfast\[cpu\]' or pip install 'iosfast\[gpu\]'"):
@@ -288,8 +294,8 @@ def test_a_folder_that_is_no_model_is_refused(folder, tmp_path):
 class Session:
     """A session that says where it runs."""
 
-    def __init__(self, real, providers):
-        self._real, self._providers = real, providers
+    def __init__(self, providers):
+        self._providers = providers
 
     def get_providers(self):
         return self._providers
@@ -302,7 +308,7 @@ def offering(monkeypatch, usable):
     monkeypatch.setattr(
         onnxruntime,
         "InferenceSession",
-        lambda path, options, providers: Session(path, both if usable else both[1:]),
+        lambda path, options, providers: Session(both if usable(path) else both[1:]),
     )
 
 
@@ -313,17 +319,54 @@ def test_the_device_is_the_one_that_the_sessions_name(sam2_folder, monkeypatch):
         sam2.Model(folder, device="cuda")
     with pytest.raises(ValueError, match="device must be one of 'auto', 'cpu', 'cuda'"):
         sam2.Model(folder, device="gpu")
-    offering(monkeypatch, usable=True)
+    offering(monkeypatch, usable=lambda path: True)
     assert sam2.Model(folder).device == "cuda"
     assert sam2.Model(folder, device="cpu").device == "cpu"
 
 
 def test_falling_back_to_the_cpu_is_said(sam2_folder, monkeypatch):
-    offering(monkeypatch, usable=False)
+    offering(monkeypatch, usable=lambda path: False)
     with pytest.warns(IosfastWarning, match="cannot use a GPU here.* runs on the CPU"):
         assert sam2.Model(sam2_folder / "model").device == "cpu"
     with pytest.raises(RuntimeError, match="device is 'cuda', but ONNX Runtime cannot use a GPU"):
         sam2.Model(sam2_folder / "model", device="cuda")
+
+
+def test_a_graph_that_does_not_run_where_the_others_do_is_an_error(sam2_folder, monkeypatch):
+    offering(monkeypatch, usable=lambda path: "mask_decoder" not in path)
+    model = sam2.Model(sam2_folder / "model", device="cuda")
+    assert model.providers == ("CUDAExecutionProvider", "CPUExecutionProvider")
+    model.session("memory_encoder")
+    with pytest.raises(RuntimeError, match="on the GPU, but not mask_decoder: it offers only CPU"):
+        model.session("mask_decoder")
+
+
+def test_running_out_of_memory_is_told_from_other_errors(sam2_folder, monkeypatch):
+    model = sam2.Model(sam2_folder / "model", device="cpu", threads=1)
+    rows = np.zeros(1, np.int64)
+    with pytest.raises(Exception, match="indices element out of data bounds") as found:
+        model.run("take", {"values": np.zeros((1, 2), np.float32), "rows": rows + 9})
+    assert not isinstance(found.value, MemoryError)
+    huge = {"values": np.zeros((1, 2**20), np.float32), "rows": np.zeros(2**28, np.int64)}
+    with pytest.raises(MemoryError):  # a quarter of 2 ** 52 bytes
+        model.run("take", huge)
+
+
+def test_values_are_moved_on_the_device(sam2_folder):
+    model = sam2.Model(sam2_folder / "model", device="cpu", threads=1)
+    random = np.random.default_rng(0)
+    pool = random.standard_normal((5, 3, 2), np.float32)
+    expected, values = pool.copy(), random.standard_normal((2, 3, 2), np.float32)
+    placed = model.place(pool)
+    rows = np.array([[3], [1]])
+    inputs = {"pool": placed, "rows": rows, "values": values}
+    kept = model.bound("put", inputs, {"kept": placed})["kept"]
+    expected[[3, 1]] = values
+    np.testing.assert_array_equal(placed.numpy(), expected)
+    assert kept.data_ptr() == placed.data_ptr()  # nothing was copied
+    rows = np.array([[3, 0], [1, 1]])
+    taken = model.run("take", {"values": placed, "rows": rows})["taken"]
+    np.testing.assert_array_equal(taken, expected[rows])
 
 
 # Fetching.

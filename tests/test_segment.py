@@ -84,7 +84,7 @@ def test_a_list_of_clips_is_as_one_by_one():
             ValueError,
             "the prompt of object 1 on map 0: polygon crosses itself",
         ),
-        ({"method": "sam"}, ValueError, "method must be one of 'front', not 'sam'"),
+        ({"method": "sam"}, ValueError, "method must be one of 'front', 'sam2', not 'sam'"),
         ({"direction": "back"}, ValueError, "direction must be one of 'forward', 'both'"),
         ({"pixel_size_mm": 0}, ValueError, "pixel_size_mm must be above 0, not 0"),
         ({"max_speed_mm_min": -1}, ValueError, "max_speed_mm_min must be above 0, not -1"),

@@ -18,11 +18,13 @@ from .episodes import Episode, find_episodes
 from .front import ASSUMED_FIELD_MM, MAX_SPEED_MM_MIN, Followed, propagate
 from .maps import Maps
 from .prompts import Prompt
+from .sam2 import outline as sam2_outline
 
 if TYPE_CHECKING:
     from .annotations import Annotations
+    from .sam2.model import Device, Model
 
-Method = Literal["front"]
+Method = Literal["front", "sam2"]
 Direction = Literal["forward", "both"]
 #: What can be segmented: maps, a clip, or the folder of either.
 Source = Maps | Clip | str | PathLike[str]
@@ -43,8 +45,10 @@ class Segmentation:
     objects : tuple of int
         Their numbers, as the prompts name them.
     confidence : ndarray of float64, shape (objects, T)
-        How far each map by itself shows what is outlined: the overlap (Dice) of the outline with
-        where the map alone passes half of its peak. 0 where nothing is outlined.
+        0 to 1. Of ``front``, how far each map by itself shows what is outlined: the overlap (Dice)
+        of the outline with where the map alone passes half of its peak. Of ``sam2``, how probable
+        the model finds the object, times the overlap (IoU) that it predicts for its mask. 0 where
+        nothing is outlined.
     prompted : ndarray of bool, shape (objects, T)
         Maps with a prompt of the object.
     times_s : ndarray of float64, shape (T,)
@@ -131,6 +135,9 @@ def segment(
     max_speed_mm_min: float = ...,
     direction: Direction = ...,
     correct_backwards: bool = ...,
+    model: str | PathLike[str] | Model | None = ...,
+    device: Device = ...,
+    batch_size: int | Literal["auto"] = ...,
     threads: int = ...,
     progress: Callable[[int, int], None] | None = ...,
 ) -> Segmentation: ...
@@ -146,6 +153,9 @@ def segment(
     max_speed_mm_min: float = ...,
     direction: Direction = ...,
     correct_backwards: bool = ...,
+    model: str | PathLike[str] | Model | None = ...,
+    device: Device = ...,
+    batch_size: int | Literal["auto"] = ...,
     threads: int = ...,
     progress: Callable[[int, int], None] | None = ...,
 ) -> list[Segmentation]: ...
@@ -160,6 +170,9 @@ def segment(
     max_speed_mm_min: float = MAX_SPEED_MM_MIN,
     direction: Direction = "forward",
     correct_backwards: bool = False,
+    model: str | PathLike[str] | Model | None = None,
+    device: Device = "auto",
+    batch_size: int | Literal["auto"] = "auto",
     threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Any:
@@ -175,8 +188,9 @@ def segment(
     prompts : sequence of Prompt, or "auto"
         For a list of clips, a list for each. "auto" takes those of `propose_prompts`, an object
         for each wave, which is followed both ways in its episode and some maps around it.
-    method : {"front"}
-        ``front`` needs no weights: see `iosfast.front.propagate`.
+    method : {"front", "sam2"}
+        ``front`` needs no weights: see `iosfast.front.propagate`. ``sam2`` follows whatever is
+        prompted, with a network, all clips at once: see `iosfast.sam2.outline.follow`.
     pixel_size_mm : float, optional
         Side of a pixel; default: that of the clip.
     max_speed_mm_min : float
@@ -186,10 +200,17 @@ def segment(
         ``both`` also follows the objects back in time, from their first prompts.
     correct_backwards : bool
         Let corrections also hold for the maps before them.
+    model : path or Model
+        For ``sam2``: the folder of an exported model, or the model loaded from it.
+    device : {"auto", "cpu", "cuda"}
+        For ``sam2``: where to run.
+    batch_size : int or "auto"
+        For ``sam2``: how many objects at a time, of all clips.
     threads : int
-        0 is one per core. The result does not depend on it.
+        0 is one per core. The result of ``front`` does not depend on it.
     progress : callable, optional
-        Called with the clips that are done, and their number.
+        Called with the clips that are done, and their number; by ``sam2`` with prompts="auto",
+        with the episodes.
 
     Returns
     -------
@@ -215,6 +236,9 @@ def segment(
     size_mm = arguments.positive("pixel_size_mm", pixel_size_mm)
     speed = arguments.number("max_speed_mm_min", max_speed_mm_min, 0, above=True)
     threads = arguments.threads(threads)
+    if (model is not None) != (method == "sam2"):
+        needs = "needs model=, the folder of an exported model" if model is None else "has no model"
+        raise ValueError(f"method {method!r} {needs}")
     several = isinstance(maps_or_clip, list)
     sources = list(maps_or_clip) if several else [maps_or_clip]
     told = [prompts] * len(sources)
@@ -226,67 +250,119 @@ def segment(
         raise ValueError(
             f"prompts must be a list for each of {len(sources)} clips, not {len(told)}"
         )
-    results = []
+    plans: list[_Plan] = []
+    results: list[Segmentation] = []
     for number, (source, given) in enumerate(zip(sources, told, strict=True)):
         try:
-            result = _segment(source, given, size_mm, speed, direction, correct_backwards, threads)
+            plan = _planned(source, given, size_mm, speed, direction == "both")
+            if method == "front":
+                found = [
+                    propagate(
+                        part.clip,
+                        part.prompts,
+                        pixel_size_mm=plan.followed_size_mm,
+                        max_speed_mm_min=speed,
+                        both=plan.both,
+                        correct_backwards=correct_backwards,
+                        threads=threads,
+                    )
+                    for part in plan.parts
+                ]
+                results.append(plan.result(found, method))
+            else:
+                for part in plan.parts:
+                    sam2_outline.check(part.prompts, part.clip)
+                plans.append(plan)
         except ValueError as error:
             if several and not isinstance(error, OSError):
                 raise type(error)(f"clip {number}: {error}") from error
             raise
-        results.append(result)
-        if progress is not None:
+        if progress is not None and method == "front":
             progress(number + 1, len(sources))
+    if model is not None:
+        followed = iter(
+            sam2_outline.follow(
+                [(part.clip, part.prompts, plan.both) for plan in plans for part in plan.parts],
+                model,
+                device=device,
+                batch_size=batch_size,
+                correct_backwards=correct_backwards,
+                threads=threads,
+                progress=progress,
+            )
+        )
+        results = [plan.result([next(followed) for _ in plan.parts], method) for plan in plans]
     return results if several else results[0]
 
 
-def _segment(
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Maps that are followed together: of a clip all, or those of an episode."""
+
+    first: int
+    clip: Clip
+    prompts: Sequence[Prompt]
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A clip, and what is to be followed in it."""
+
+    clip: Clip
+    parts: Sequence[_Part]
+    prompts: Sequence[Prompt]
+    both: bool
+    size_mm: float | None
+    followed_size_mm: float | None
+    notes: tuple[str, ...] = ()
+
+    def result(self, found: Sequence[Followed], method: str) -> Segmentation:
+        """Return what was found in all parts."""
+        objects = sorted({prompt.object_id for prompt in self.prompts})
+        if len(self.parts) == 1 and len(self.parts[0].clip) == len(self.clip):
+            masks, confidence = found[0].masks, found[0].confidence
+        else:
+            masks = np.zeros((len(objects), *self.clip.change.shape), bool)
+            confidence = np.zeros((len(objects), len(self.clip)))
+            for part, each in zip(self.parts, found, strict=True):
+                here = [objects.index(name) for name in each.objects]
+                last = part.first + len(part.clip)
+                masks[here, part.first : last] = each.masks
+                confidence[here, part.first : last] = each.confidence
+        prompted = np.zeros(confidence.shape, bool)
+        for prompt in self.prompts:
+            prompted[objects.index(prompt.object_id), prompt.map_index] = True
+        notes = [*self.notes, *(note for each in found for note in each.notes)]
+        return Segmentation(
+            masks=masks,
+            objects=tuple(objects),
+            confidence=confidence,
+            prompted=prompted,
+            times_s=self.clip.times_s,
+            names=self.clip.names,
+            pixel_size_mm=self.size_mm,
+            method=method,
+            notes=tuple(dict.fromkeys(notes)),
+            prompts=tuple(self.prompts),
+        )
+
+
+def _planned(
     source: Source,
     prompts: Sequence[Prompt] | Literal["auto"],
     pixel_size_mm: float | None,
     max_speed_mm_min: float,
-    direction: Direction,
-    correct_backwards: bool,
-    threads: int,
-) -> Segmentation:
+    both: bool,
+) -> _Plan:
     maps = opened(source) if isinstance(source, str | PathLike) else source
     clip = as_clip(maps)
     size_mm = pixel_size_mm or clip.pixel_size_mm
-
-    def follow(part: Clip, told: Sequence[Prompt], size: float | None) -> Followed:
-        return propagate(
-            part,
-            told,
-            pixel_size_mm=size,
-            max_speed_mm_min=max_speed_mm_min,
-            both=direction == "both" or isinstance(prompts, str),
-            correct_backwards=correct_backwards,
-            threads=threads,
-        )
-
     if not isinstance(prompts, str):
         checked = _checked(prompts, clip)
-        found = follow(clip, checked, size_mm)
-    elif prompts == "auto":
-        episodes = _proposed(maps, size_mm, max_speed_mm_min)
-        checked = [prompt for _, each in episodes for prompt in each]
-        found = _by_episode(clip, episodes, size_mm, follow)
-    else:
-        raise ValueError(f"prompts must be a list of Prompt, or 'auto', not {prompts!r}")
-    prompted = np.zeros(found.confidence.shape, bool)
-    for prompt in checked:
-        prompted[found.objects.index(prompt.object_id), prompt.map_index] = True
-    return Segmentation(
-        masks=found.masks,
-        objects=found.objects,
-        confidence=found.confidence,
-        prompted=prompted,
-        times_s=clip.times_s,
-        names=clip.names,
-        pixel_size_mm=size_mm,
-        notes=found.notes,
-        prompts=tuple(checked),
-    )
+        return _Plan(clip, [_Part(0, clip, checked)], checked, both, size_mm, size_mm)
+    if prompts == "auto":
+        return _by_episode(clip, _proposed(maps, size_mm, max_speed_mm_min), size_mm)
+    raise ValueError(f"prompts must be a list of Prompt, or 'auto', not {prompts!r}")
 
 
 def _checked(prompts: Any, clip: Clip) -> list[Prompt]:
@@ -299,36 +375,30 @@ def _checked(prompts: Any, clip: Clip) -> list[Prompt]:
 
 
 def _by_episode(
-    clip: Clip,
-    episodes: Sequence[tuple[Episode, Sequence[Prompt]]],
-    size_mm: float | None,
-    follow: Callable[[Clip, Sequence[Prompt], float | None], Followed],
-) -> Followed:
+    clip: Clip, episodes: Sequence[tuple[Episode, Sequence[Prompt]]], size_mm: float | None
+) -> _Plan:
     """Follow the waves of each episode in its maps and some around it."""
     maps, height, width = clip.change.shape
-    waves = sum(len(told) for _, told in episodes)
-    masks = np.zeros((waves, maps, height, width), bool)
-    confidence = np.zeros((waves, maps))
-    notes = []
+    notes, followed_size_mm = [], size_mm
     if not episodes:
         notes.append("no wave was found: there is nothing to outline")
-    if size_mm is None:
-        size_mm = ASSUMED_FIELD_MM / max(height, width)  # as find_episodes, which warned of it
+    if followed_size_mm is None:
+        # as find_episodes, which warned of it
+        followed_size_mm = ASSUMED_FIELD_MM / max(height, width)
         notes.append(
             f"the size of a pixel is not known; a field of {ASSUMED_FIELD_MM:g} mm was assumed "
-            f"(pixel_size_mm={size_mm:.4g})"
+            f"(pixel_size_mm={followed_size_mm:.4g})"
         )
-    done = 0
+    parts = []
     for episode, told in episodes:
+        if not told:
+            continue
         first = max(0, episode.start - _BEFORE)
-        part = clip.part(first, min(maps, episode.end + 1 + _AFTER))
         inside = [replace(prompt, map_index=prompt.map_index - first) for prompt in told]
-        found = follow(part, inside, size_mm)
-        here = slice(done, done + len(told)), slice(first, first + len(part))
-        masks[here], confidence[here] = found.masks, found.confidence
-        notes += found.notes
-        done += len(told)
-    return Followed(masks, tuple(range(1, waves + 1)), confidence, tuple(notes))
+        part = clip.part(first, min(maps, episode.end + 1 + _AFTER))
+        parts.append(_Part(first, part, inside))
+    prompts = [prompt for _, told in episodes for prompt in told]
+    return _Plan(clip, parts, prompts, True, size_mm, followed_size_mm, tuple(notes))
 
 
 def propose_prompts(

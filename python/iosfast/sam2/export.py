@@ -20,7 +20,7 @@ from ..staging import Staging, write_error
 from .checkpoint import build_predictor
 from .extras import needed
 from .fetch import OFFICIAL
-from .manifest import CONSTANTS, GRAPHS, MANIFEST, FileRecord, Manifest, Precision
+from .manifest import CONSTANTS, GRAPHS, MANIFEST, MOVES, FileRecord, Manifest, Precision
 from .model import Model
 
 #: Version of ONNX's operators: the first with LayerNormalization.
@@ -163,12 +163,38 @@ def _write_graphs(predictor: Any, folder: Path, precision: Precision) -> None:
         tokens = predictor.sam_prompt_encoder._embed_points(
             torch.zeros(1, 1, 2), -torch.ones(1, 1), pad=True
         )
+    _write_moves(folder)
     np.savez(
         folder / CONSTANTS,
         no_memory=predictor.no_mem_embed.numpy().reshape(-1),
         no_mask=predictor.sam_prompt_encoder.no_mask_embed.weight.numpy().reshape(-1),
         no_points=tokens.numpy(),
+        no_pointer=predictor.no_obj_ptr.numpy().reshape(-1),
     )
+
+
+def _write_moves(folder: Path) -> None:
+    """Write `MOVES`, which take values of any shape."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    nodes = {
+        "take": helper.make_node("Gather", ["values", "rows"], [MOVES["take"]], axis=0),
+        "put": helper.make_node("ScatterND", ["pool", "rows", "values"], [MOVES["put"]]),
+    }
+    for name, node in nodes.items():
+        kinds = dict.fromkeys((*node.input, *node.output), TensorProto.FLOAT)
+        kinds["rows"] = TensorProto.INT64
+        graph = helper.make_graph(
+            [node],
+            name,
+            [helper.make_tensor_value_info(key, kinds[key], None) for key in node.input],
+            [helper.make_tensor_value_info(key, kinds[key], None) for key in node.output],
+        )
+        opset = helper.make_opsetid("", _OPSET)
+        onnx.save(
+            helper.make_model(graph, opset_imports=[opset], ir_version=8), folder / f"{name}.onnx"
+        )
 
 
 def example(name: str, predictor: Any) -> dict[str, Any]:

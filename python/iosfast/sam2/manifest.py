@@ -14,7 +14,7 @@ from ..errors import ReadError
 
 Precision = Literal["fp32", "fp16", "int8"]
 
-FORMAT, LAYOUT = "iosfast sam2 model", 1
+FORMAT, LAYOUT = "iosfast sam2 model", 2
 MODEL = "sam2.1_hiera_tiny"
 MANIFEST, CONSTANTS = "manifest.json", "constants.npz"
 #: Maps that a row remembers, and maps whose object pointers it remembers.
@@ -86,6 +86,10 @@ GRAPHS = {
         {"memory": "B hh 64"},
     ),
 }
+
+#: Graphs that only move values of float32 on the device, by their output: `take` picks those of
+#: some indices along the first axis, `put` replaces them.
+MOVES = {"take": "taken", "put": "kept"}
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ def read_manifest(folder: str | PathLike[str]) -> Manifest:
         manifest = _manifest(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReadError(f"its {MANIFEST} is damaged ({error!r})", folder) from error
-    missing = {CONSTANTS, *(f"{name}.onnx" for name in GRAPHS)} - manifest.files.keys()
+    missing = {CONSTANTS, *(f"{name}.onnx" for name in (*GRAPHS, *MOVES))} - manifest.files.keys()
     if missing:
         raise ReadError(f"its {MANIFEST} does not name {min(missing)}", folder)
     for name, record in manifest.files.items():
