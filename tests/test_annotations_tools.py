@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from iosfast.run_lengths import encode, pack, unpack
 from ISAT.annotation import Annotation
 from ISAT.formats.coco import COCO as IsatCoco
 from ISAT.formats.isat import ISAT
@@ -25,6 +24,7 @@ from some_labels import SHAPE, SQUARE, apart, isat_document, isat_object, parsed
 
 from iosfast import Annotations, IosfastWarning, ReadError
 from iosfast.cli import main
+from iosfast.run_lengths import encode, pack, unpack
 
 NAMES = ["20230922_221431", "20230922_221436", "20230922_221441"]
 
