@@ -175,6 +175,7 @@ class Drawer {
             if (ripeness_[i] > kRipe * ripest) values_.push_back(model_[i]);
         const float top = kBelowHighest *
                           ((1 - model_part) * highest + model_part * quantile(values_, kHighShare));
+        if (!(top > 0.0F)) return -1.0;
         leave_others_out(t, object);
         const float core = static_cast<float>(kOutlinePart) * top;
         values_.clear();

@@ -65,39 +65,42 @@ class Follower {
     // Follow an object on what the others leave. Both signs are tried: where a wave brightens, what
     // follows it darkens, and the other way round; but it begins with a pulse, not with a dip.
     void start(Object& object, const std::vector<const Object*>& others, int rounds,
-               unsigned threads) {
+               unsigned threads, const Poll& poll) {
         struct Trial {
             Object object;
             std::vector<double> noise;
             double evidence = 0;
         };
         std::array<Trial, 2> trials;
-        parallel_for(trials.size(), threads, [&] {
-            return [&](std::size_t number, const std::atomic<bool>&) {
-                Follower follower = *this;
-                Trial& trial = trials.at(number);
-                FrontTrack& track = trial.object.track;
-                trial.object.hints = object.hints;
-                track.pulse = assumed_pulse();
-                track.direction = number == 0 ? 1.0 : -1.0;
-                track.typical = height_at_hint(trial.object, others);
-                follower.refine(trial.object, others, 0, kTrialRounds);
-                double dip = 0.0;
-                for (std::size_t i = 0; i < kPulseSize; ++i)
-                    if (in_.backwards ? pulse_offset(i) > 0.0 : pulse_offset(i) < 0.0)
-                        dip = std::max(dip, -track.pulse[i]);
-                trial.evidence = track.evidence - (dip < kLeadingDip ? 0.0 : kRefused);
-                trial.noise = follower.noise_;
-            };
-        });
+        parallel_for(
+            trials.size(), threads,
+            [&] {
+                return [&](std::size_t number, const std::atomic<bool>&) {
+                    Follower follower = *this;
+                    Trial& trial = trials.at(number);
+                    FrontTrack& track = trial.object.track;
+                    trial.object.hints = object.hints;
+                    track.pulse = assumed_pulse();
+                    track.direction = number == 0 ? 1.0 : -1.0;
+                    track.typical = height_at_hint(trial.object, others);
+                    follower.refine(trial.object, others, 0, kTrialRounds);
+                    double dip = 0.0;
+                    for (std::size_t i = 0; i < kPulseSize; ++i)
+                        if (in_.backwards ? pulse_offset(i) > 0.0 : pulse_offset(i) < 0.0)
+                            dip = std::max(dip, -track.pulse[i]);
+                    trial.evidence = track.evidence - (dip < kLeadingDip ? 0.0 : kRefused);
+                    trial.noise = follower.noise_;
+                };
+            },
+            poll);
         Trial& best = trials.at(trials[1].evidence > trials[0].evidence);
         object = std::move(best.object);
         noise_ = std::move(best.noise);
-        refine(object, others, kTrialRounds, rounds - kTrialRounds);
+        refine(object, others, kTrialRounds, rounds - kTrialRounds, poll);
         // Where another pulse comes later, and as high, the region grows by a reach in each round.
         for (int round = 0; rounds >= kRounds && round < kGrowingRounds; ++round) {
             const auto before = reached_cells(object);
-            refine(object, others, kRounds, 1);
+            refine(object, others, kRounds, 1, poll);
             if (reached_cells(object) <= before + before / kGrowing) break;
         }
     }
@@ -108,13 +111,15 @@ class Follower {
     }
 
     // Some rounds of: most probable arrival times; which of them a front can reach; the pulse.
-    void refine(Object& object, const std::vector<const Object*>& others, int first, int rounds) {
+    void refine(Object& object, const std::vector<const Object*>& others, int first, int rounds,
+                const Poll& poll = {}) {
         for (int round = first; round < first + rounds; ++round) {
             const bool strict = round >= kTrialRounds;
             label(object, rest_of(object, others), strict ? kSelection : 0.0);
             std::vector<const Object*> all = others;
             all.push_back(&object);
             update_noise(all);
+            if (poll) poll(0);
         }
     }
 
@@ -413,7 +418,7 @@ std::vector<FrontTrack> follow_fronts(const FrontCells& cells,
                     return [&](std::size_t i, const std::atomic<bool>&) {
                         Follower alone = follower;
                         Object trial = found[open[i]];
-                        alone.start(trial, done, kTrialRounds, 1);
+                        alone.start(trial, done, kTrialRounds, 1, {});
                         evidence[i] = trial.track.evidence;
                     };
                 },
@@ -421,8 +426,7 @@ std::vector<FrontTrack> follow_fronts(const FrontCells& cells,
             next = open[static_cast<std::size_t>(
                 std::max_element(evidence.begin(), evidence.end()) - evidence.begin())];
         }
-        follower.start(found[next], done, kRounds, threads);
-        if (poll) poll(0);
+        follower.start(found[next], done, kRounds, threads, poll);
         done.push_back(&found[next]);
         std::erase(open, next);
     }
@@ -432,8 +436,7 @@ std::vector<FrontTrack> follow_fronts(const FrontCells& cells,
                 std::vector<const Object*> others = done;
                 others.erase(others.begin() + static_cast<std::ptrdiff_t>(o));
                 const auto index = static_cast<std::size_t>(done[o] - found.data());
-                follower.refine(found[index], others, kRounds, 1);
-                if (poll) poll(0);
+                follower.refine(found[index], others, kRounds, 1, poll);
             }
     std::copy(follower.noise().begin(), follower.noise().end(), noise.begin());
     std::vector<FrontTrack> tracks;
