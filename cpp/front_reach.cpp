@@ -68,7 +68,9 @@ std::vector<std::size_t> Reach::seeds(double until) const {
     return found;
 }
 
-void Reach::extend(std::size_t cell, double radius, double time, double until) {
+void Reach::extend(std::size_t cell, double radius, double until) {
+    const double here =
+        std::max(earliest_[cell], static_cast<double>(arrival_[cell]) - kReachSlack);
     const auto y = static_cast<std::ptrdiff_t>(cell / in_.columns);
     const auto x = static_cast<std::ptrdiff_t>(cell % in_.columns);
     const auto most = static_cast<std::ptrdiff_t>(radius);
@@ -80,7 +82,8 @@ void Reach::extend(std::size_t cell, double radius, double time, double until) {
         for (auto u = std::max<std::ptrdiff_t>(0, x - half); u <= std::min(columns - 1, x + half);
              ++u) {
             const auto i = static_cast<std::size_t>(v * columns + u);
-            earliest_[i] = std::min(earliest_[i], time);
+            const double dx = static_cast<double>(u - x);
+            earliest_[i] = std::min(earliest_[i], here + std::sqrt(dx * dx + dy * dy) / in_.reach);
             latest_[i] = std::max(latest_[i], until);
         }
     }
@@ -91,18 +94,19 @@ std::vector<std::uint8_t> Reach::accept() {
     const double last = in_.times[in_.maps - 1] + 2;
     const auto join = [&](std::size_t i, double time) {
         reached_[i] = 1;
-        extend(i, in_.reach * kStep + 1, time - kStep,
+        extend(i, in_.reach * kStep + 1,
                std::max(time, static_cast<double>(arrival_[i])) + kPatience);
     };
     for (const std::size_t i : seeds(first + kStep)) {
         seed_[i] = 1;
+        earliest_[i] = kStartsBefore;
         join(i, kStartsBefore);
-        extend(i, 1, kStartsBefore, first + kPatience);
     }
     for (const FrontHint& hint : hints_)  // what is said of later maps needs no way to get there
         for (std::size_t i = 0; i < reached_.size(); ++i)
             if (hint.cells[i] == Said::wave && labelled_[i] && !reached_[i]) {
                 seed_[i] = 1;
+                earliest_[i] = kStartsBefore;
                 join(i, static_cast<double>(arrival_[i]));
             }
     const auto steps = static_cast<int>(std::ceil((last - first) / kStep));
@@ -115,15 +119,14 @@ std::vector<std::uint8_t> Reach::accept() {
             for (std::size_t i = 0; i < reached_.size(); ++i) {
                 const auto arrival = static_cast<double>(arrival_[i]);
                 if (reached_[i] && arrival <= time - age && arrival > time - age - kStep)
-                    extend(i, in_.reach * (age + kStep) + 1, time - kStep, time + kPatience);
+                    extend(i, in_.reach * (age + kStep) + 1, time + kPatience);
             }
         }
         std::vector<std::size_t> joining;
         for (std::size_t i = 0; i < reached_.size(); ++i) {
             const auto arrival = static_cast<double>(arrival_[i]);
             if (labelled_[i] && !reached_[i] && arrival <= time && arrival > time - 1.5 &&
-                earliest_[i] <= time && arrival >= earliest_[i] - kReachSlack &&
-                arrival <= latest_[i])
+                arrival >= earliest_[i] - kReachSlack && arrival <= latest_[i])
                 joining.push_back(i);
         }
         for (const std::size_t i : joining) join(i, time + kStep);

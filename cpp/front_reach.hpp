@@ -35,8 +35,8 @@ class Reach {
     template <class Visit>
     void about(std::size_t cell, Visit&& visit) const;
     std::vector<std::size_t> seeds(double until) const;
-    // Let the front be within `radius` cells of a cell in [time, until].
-    void extend(std::size_t cell, double radius, double time, double until);
+    // Let the front go on from a cell, as fast as it can, to within `radius` cells, `until` a time.
+    void extend(std::size_t cell, double radius, double until);
     // Whether all maps in (from, to] are too noisy to show a front.
     bool blind(double from, double to) const;
     void keep_main();
