@@ -82,7 +82,7 @@ void Reach::extend(std::size_t cell, double radius, double until) {
         for (auto u = std::max<std::ptrdiff_t>(0, x - half); u <= std::min(columns - 1, x + half);
              ++u) {
             const auto i = static_cast<std::size_t>(v * columns + u);
-            const double dx = static_cast<double>(u - x);
+            const auto dx = static_cast<double>(u - x);
             earliest_[i] = std::min(earliest_[i], here + std::sqrt(dx * dx + dy * dy) / in_.reach);
             latest_[i] = std::max(latest_[i], until);
         }
