@@ -39,7 +39,7 @@ PROMPT_PIXELS = 150
 #: A wave is in at least so many maps, else another clip is drawn.
 LEAST_MAPS = 5
 #: Clips of a level.
-COUNTS = {"development": 15, "test": 10}
+COUNTS = {"development": 15, "test": 20}
 
 
 class Level(NamedTuple):

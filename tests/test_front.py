@@ -137,6 +137,30 @@ def test_objects_that_start_later():
         assert not masks[20:].any()
 
 
+MEETING = {
+    "crossing": (ARRIVALS["plane"], ARRIVALS["from below"], 1.5, 0.75),
+    "one behind the other": (ring((30, 40)), 9 + ring((36, 44)), 1.6, 0.9),
+}
+
+
+@pytest.mark.parametrize("meeting", MEETING)
+@pytest.mark.parametrize("turned", [False, True])
+def test_waves_that_meet_are_told_apart(meeting, turned):
+    one, two, height, bound = MEETING[meeting]
+    maps = [band(one, COUNT), height * band(two, COUNT)]
+    if turned:
+        maps.reverse()
+    truths = np.array([truth_of(each) for each in maps])
+    clip = clip_of(maps[0] + maps[1] + noise(COUNT))
+    starts = [int((truth.sum(axis=(1, 2)) > 100).argmax()) for truth in truths]
+    found = segment(
+        clip, [point_in(t, at, o) for t, at, o in zip(truths, starts, (1, 2), strict=True)]
+    )
+    for masks, truth, start in zip(found.masks, truths, starts, strict=True):
+        seen = truth.sum(axis=(1, 2)) > 100
+        assert dice(masks, truth)[seen & (np.arange(COUNT) > start)].mean() > bound
+
+
 def test_a_correction_before_the_start_of_another_object():
     one, two = two_bands()
     truths = np.array([truth_of(one), truth_of(two, -1)])
