@@ -29,6 +29,7 @@ from .prompts import Prompt, read_prompts, write_prompts
 from .readers import Recording, open_recording
 from .recipe import Recipe
 from .segment import Segmentation, propose_prompts, segment
+from .session_report import report
 from .storage import load
 from .video import tracking_video
 
@@ -64,6 +65,7 @@ __all__ = [
     "read_episodes",
     "read_mask",
     "read_prompts",
+    "report",
     "sam2",
     "segment",
     "simulate",

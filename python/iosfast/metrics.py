@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,6 +51,9 @@ class Measurement:
     objects : tuple
         What the objects are called.
     clip : str
+    length_unit : {"mm", "px"}
+        What figures and videos call the unit of lengths: "px" if the size of a pixel is not known
+        and was given as 1. The columns' names say mm all the same.
     """
 
     frames: pd.DataFrame
@@ -62,6 +65,27 @@ class Measurement:
     pixel_size_mm: tuple[float, float]
     objects: tuple[Any, ...]
     clip: str = ""
+    length_unit: Literal["mm", "px"] = "mm"
+
+    def of_object(self, number: int) -> Measurement:
+        """Return what was measured of one object alone.
+
+        Parameters
+        ----------
+        number : int
+            Number of the object, from 0.
+        """
+        number = arguments.integer("number", number, 0, len(self.objects) - 1)
+        name, part = self.objects[number], slice(number, number + 1)
+        return replace(
+            self,
+            frames=self.frames[self.frames["object"] == name].reset_index(drop=True),
+            events=self.events.iloc[part].reset_index(drop=True),
+            activation_time_s=self.activation_time_s[part],
+            arrival_time_s=self.arrival_time_s[part],
+            front_speed_mm_min=self.front_speed_mm_min[part],
+            objects=(name,),
+        )
 
     def isochrones(
         self, number: int = 0, levels_s: ArrayLike | None = None

@@ -30,7 +30,7 @@ Direction = Literal["forward", "both"]
 Source = Maps | Clip | str | PathLike[str]
 
 #: Maps before and after an episode that are looked at, too.
-_BEFORE, _AFTER = 6, 12
+BEFORE_MAPS, AFTER_MAPS = 6, 12
 #: Maps whose confidence is below this should be looked at by a person.
 LOOK_AT_BELOW = 0.6
 
@@ -393,9 +393,9 @@ def _by_episode(
     for episode, told in episodes:
         if not told:
             continue
-        first = max(0, episode.start - _BEFORE)
+        first = max(0, episode.start - BEFORE_MAPS)
         inside = [replace(prompt, map_index=prompt.map_index - first) for prompt in told]
-        part = clip.part(first, min(maps, episode.end + 1 + _AFTER))
+        part = clip.part(first, min(maps, episode.end + 1 + AFTER_MAPS))
         parts.append(_Part(first, part, inside))
     prompts = [prompt for _, told in episodes for prompt in told]
     return _Plan(clip, parts, prompts, True, size_mm, followed_size_mm, tuple(notes))

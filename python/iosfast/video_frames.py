@@ -31,7 +31,6 @@ _ARROW = (80, 255, 120)
 _GREYS = np.column_stack([*[np.arange(256)] * 3, np.full(256, 255)]).astype(np.uint8)
 _GREY_WORDS = _GREYS.view(np.uint32)[:, 0]
 _COLUMNS = ("wave", "area", "front", "centroid", "heading")
-_UNITS = ("", "mm²", "mm/min", "mm/min", "")
 #: Right ends of the columns, as parts of the width.
 _ENDS = (0.22, 0.40, 0.60, 0.80, 0.97)
 
@@ -212,7 +211,7 @@ class TrackingFrames:
         wide = self._measurement.pixel_size_mm[1]
         field_mm = self._masks.shape[3] * wide
         length_mm = bar_length_mm(field_mm)
-        if not length_mm:
+        if not length_mm or self._measurement.length_unit != "mm":
             return
         text = self._text_px
         x, y = round(0.04 * self._width), self._height - round(0.8 * text)
@@ -282,7 +281,9 @@ class TrackingFrames:
         image = Image.new("RGBA", (self._width, self._band_px), (*_DARK, 255))
         draw = ImageDraw.Draw(image)
         line = 1.35 * self._text_px
-        for words, y in ((_COLUMNS, 2.2 * line), (_UNITS, 3.1 * line)):
+        unit = self._measurement.length_unit
+        units = ("", f"{unit}²", f"{unit}/min", f"{unit}/min", "")
+        for words, y in ((_COLUMNS, 2.2 * line), (units, 3.1 * line)):
             self._text(draw, (0.03 * self._width, y), words[0], "ls", _GREY)
             for word, end in zip(words[1:], _ENDS[1:], strict=True):
                 self._text(draw, (end * self._width, y), word, "rs", _GREY)

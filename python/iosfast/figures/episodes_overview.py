@@ -48,7 +48,7 @@ def episodes_overview(
     axis = figure.add_subplot(grid[0, :])
     minutes = maps.times_s / 60
     half_step = float(np.median(np.diff(minutes))) / 2 if len(maps) > 1 else 0.05
-    axis.plot(minutes, _strongest(maps), color="black", linewidth=0.7)
+    axis.plot(minutes, strongest(maps), color="black", linewidth=0.7)
     for episode in episodes:
         span = episode.start_s / 60 - half_step, episode.end_s / 60 + half_step
         axis.axvspan(*span, color="tab:orange", alpha=0.35, linewidth=0)
@@ -83,7 +83,7 @@ def episodes_overview(
     return save(figure, path, dpi=130)
 
 
-def _strongest(maps: Maps) -> Any:
+def strongest(maps: Maps) -> Any:
     """Change that 5 % of the cortex exceed in each map, against its median; %, or counts."""
     every = max(1, min(maps.info.shape) // 128)
     inside = ... if maps.mask is None else maps.mask[::every, ::every]

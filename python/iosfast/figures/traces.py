@@ -59,8 +59,9 @@ def traces(measurement: Measurement, *, title: str = "", width_in: float = 5.0) 
         told = np.concatenate([front, centroid])
         told = told[np.isfinite(told)]
         most = max(most, float(np.quantile(told, 0.98)) if told.size else 0.0)
-    area.set_ylabel("area (mm²)", fontsize=8)
-    speed.set_ylabel("speed (mm/min)", fontsize=8)
+    unit = measurement.length_unit
+    area.set_ylabel(f"area ({unit}²)", fontsize=8)
+    speed.set_ylabel(f"speed ({unit}/min)", fontsize=8)
     speed.set_xlabel("time since onset (s)", fontsize=8)
     area.set_ylim(bottom=0)
     speed.set_ylim(0, 1.25 * most or 1)

@@ -189,6 +189,7 @@ def speed_map(
         layout="constrained",
     )
     scale = _speed_scale(measurement, limits_mm_min)
+    unit = f"{measurement.length_unit}/min"
     grid = figure.subplots(count, 2, squeeze=False, width_ratios=(1.7, 1))
     for number, (axis, beside) in enumerate(grid):
         _ground(axis, measurement, image, np.isfinite(measurement.activation_time_s[number]))
@@ -202,7 +203,7 @@ def speed_map(
         scale.bar(figure, [axis], fraction=0.045, pad=0.02)
         if count > 1:
             axis.set_title(f"wave {measurement.objects[number]}", fontsize=8)
-        _histogram(beside, speed[told], scale)
+        _histogram(beside, speed[told], scale, unit)
     if title:
         figure.suptitle(title, fontsize=9)
     return figure
@@ -216,10 +217,11 @@ def _speed_scale(measurement: Measurement, limits_mm_min: tuple[float, float] | 
         speeds = [of[np.isfinite(of)] for of in measurement.front_speed_mm_min]
         highest = [float(np.quantile(of, 0.9)) for of in speeds if of.size]
         low, high = 0.0, 1.5 * max(highest, default=1.0)
-    return ColorScale(low, high, "speed of the front (mm/min)", "plasma")
+    label = f"speed of the front ({measurement.length_unit}/min)"
+    return ColorScale(low, high, label, "plasma")
 
 
-def _histogram(axis: Axes, speeds: _Doubles, scale: ColorScale) -> None:
+def _histogram(axis: Axes, speeds: _Doubles, scale: ColorScale, unit: str) -> None:
     q25, median, q75 = np.quantile(speeds, (0.25, 0.5, 0.75)).tolist()
     edges = np.linspace(scale.low, scale.high, 41)
     inside = np.clip(speeds, scale.low, scale.high)
@@ -230,9 +232,9 @@ def _histogram(axis: Axes, speeds: _Doubles, scale: ColorScale) -> None:
     )
     axis.axvspan(q25, q75, color="black", alpha=0.12, linewidth=0)
     axis.axvline(median, color="black", linewidth=1.2)
-    axis.set_title(f"median {median:.2f} mm/min\nquartiles {q25:.2f} to {q75:.2f}", fontsize=8)
+    axis.set_title(f"median {median:.2f} {unit}\nquartiles {q25:.2f} to {q75:.2f}", fontsize=8)
     axis.set_xlim(scale.low, scale.high)
-    axis.set_xlabel("speed of the front (mm/min)", fontsize=8)
+    axis.set_xlabel(scale.label, fontsize=8)
     axis.set_ylabel("pixels (%)", fontsize=8)
     axis.tick_params(labelsize=7)
     axis.spines[["top", "right"]].set_visible(False)
@@ -363,7 +365,8 @@ def _ground(
     top = float(np.clip(y - height / 2, 0, shape[0] - height)) - 0.5
     axis.set_xlim(left, left + width)
     axis.set_ylim(top + height, top)
-    scale_bar(axis, (height, width), measurement.pixel_size_mm[1], corner=(left, top))
+    size_mm = measurement.pixel_size_mm[1] if measurement.length_unit == "mm" else None
+    scale_bar(axis, (height, width), size_mm, corner=(left, top))
 
 
 def _figure(
