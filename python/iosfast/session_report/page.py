@@ -56,7 +56,7 @@ class EpisodeOnPage:
     number: int
     begin: str
     end: str
-    names: tuple[str, str]
+    maps: str
     left: float
     width: float
     waves: list[WaveOnPage]
@@ -74,7 +74,7 @@ def episode_on_page(maps: Maps, result: EpisodeResult, size_px: int) -> EpisodeO
         number=episode.number,
         begin=clock(episode.start_s),
         end=clock(episode.end_s),
-        names=episode.names,
+        maps=_maps_of(maps, result),
         left=100 * left,
         width=100 * (right - left),
         waves=[_wave_on_page(maps, result, wave) for wave in result.waves],
@@ -82,6 +82,13 @@ def episode_on_page(maps: Maps, result: EpisodeResult, size_px: int) -> EpisodeO
         poster=poster(maps, result, size_px) if result.waves and size_px else None,
         speeds=tuple(float(speed) for speed in speeds if math.isfinite(speed)),
     )
+
+
+def _maps_of(maps: Maps, result: EpisodeResult) -> str:
+    episode = result.episode
+    text = f"maps {episode.start} to {episode.end}"
+    # Without a time of day, names count from 1970, which tells nobody anything.
+    return text if maps.start_s is None else f"{text}, {' to '.join(episode.names)}"
 
 
 def _wave_on_page(maps: Maps, result: EpisodeResult, wave: WaveResult) -> WaveOnPage:
@@ -139,15 +146,19 @@ def lines(maps: Maps, quality: Quality, pixel_size_mm: float | None) -> list[Lin
     """Return change, movement and brightness over the session."""
     unit = "counts" if maps.recipe.change == "difference" else "%"
     found = [_line(maps, maps.times_s, strongest(maps), f"strongest change ({unit})", 0.0)]
-    moved, of = quality.moved_px, "px"
-    if pixel_size_mm is not None:
-        moved, of = moved * pixel_size_mm * 1000, "µm"
-    found.append(_line(maps, quality.times_s, moved, f"movement ({of})", 0.0))
-    found.append(_line(maps, quality.times_s, quality.brightness_percent, "brightness (%)"))
+    factor, of = (1.0, "px") if pixel_size_mm is None else (pixel_size_mm * 1000, "µm")
+    moved = quality.moved_px * factor
+    # What is too small to matter must not look large.
+    found.append(_line(maps, quality.times_s, moved, f"movement ({of})", 0.0, factor))
+    brightness = quality.brightness_percent
+    found.append(_line(maps, quality.times_s, brightness, "brightness (%)", None, 2.0))
     return found
 
 
-def _line(maps: Maps, times_s: Any, values: Any, name: str, low: float | None = None) -> Line:
+def _line(
+    maps: Maps, times_s: Any, values: Any, name: str, low: float | None, least: float = 1e-9
+) -> Line:
+    """Draw a line; from `low` on, or from its least value; over a range of at least `least`."""
     every = -(-len(values) // _POINTS)
     # The highest of each group, so that no peak gets lost.
     groups = [slice(n, n + every) for n in range(0, len(values), every)]
@@ -157,8 +168,8 @@ def _line(maps: Maps, times_s: Any, values: Any, name: str, low: float | None = 
     finite = [p for p in points if math.isfinite(p)]
     high = max(finite, default=0.0)
     lowest = min(finite, default=0.0) if low is None else low
-    if high - lowest < 1e-9:
-        high, lowest = high + 1, lowest - (low is None)
+    more = max(0.0, least - (high - lowest))
+    high, lowest = (high + more, lowest) if low is not None else (high + more / 2, lowest - more / 2)
     ends = [f"{v:.3g}".replace("-", "\N{MINUS SIGN}") for v in (high, lowest)]
     alt = f"{name} over the session, {ends[1]} to {ends[0]}" if finite else f"{name}: not told"
     return Line(name, course_line(at, points, high, lowest), ends[0], ends[1], alt)
@@ -216,10 +227,7 @@ def quality_facts(maps: Maps, quality: Quality, pixel_size_mm: float | None) -> 
     unit, factor = ("counts", 1) if maps.recipe.change == "difference" else ("%", 100)
     noise = "not known: there is an episode in every map"
     if math.isfinite(quality.noise):
-        noise = (
-            f"{factor * quality.noise:.3g} {unit} (standard deviation within a map, median of "
-            f"{quality.quiet_maps} without an episode)"
-        )
+        noise = f"{factor * quality.noise:.2g} {unit}, by {quality.quiet_maps} without an episode"
     facts.append(Fact("noise of maps", noise))
     moved = quality.moved_px[np.isfinite(quality.moved_px)]
     if moved.size:
@@ -245,13 +253,34 @@ def recipe_facts(recipe: Recipe) -> list[Fact]:
     name = "default" if recipe == Recipe() else "own"
     if recipe == Recipe.published():
         name = "published"
-    facts = [Fact("recipe", name)]
+    facts = [Fact("recipe", name), Fact("in words", _in_words(recipe))]
     default = Recipe()
     for field in fields(recipe):
         value = getattr(recipe, field.name)
         if value is not None or getattr(default, field.name) is not None:
             facts.append(Fact(field.name, UNTOLD if value is None else str(value)))
     return facts
+
+
+def _in_words(recipe: Recipe) -> str:
+    length = f"{recipe.bin_seconds:g} s" if recipe.bin_frames is None else f"{recipe.bin_frames} frames"
+    since = f"{recipe.interval_bins} bins before"
+    if recipe.baseline_bins is not None:
+        since = f"the mean of the first {recipe.baseline_bins} bins"
+    elif recipe.bin_seconds is not None:
+        since = f"that {recipe.interval_bins * recipe.bin_seconds:g} s before"
+    change = {"dff": "(F - F0) / F0", "ratio": "F / F0", "difference": "F - F0"}[recipe.change]
+    low_high = "from the least to the greatest value of each map"
+    if recipe.color_range is not None:
+        factor, unit = (100, " %") if recipe.change == "dff" else (1, "")
+        low, high = (factor * end for end in recipe.color_range)
+        low_high = f"from {low:g} to {high:g}{unit}"
+    size = recipe.smoothing_px
+    text = (
+        f"means of {length}, smoothed over {size} x {size} pixels; {change} with F0 {since}; "
+        f"colours {low_high}"
+    )
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def header_facts(

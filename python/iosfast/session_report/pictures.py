@@ -125,13 +125,13 @@ def of_wave(maps: Maps, result: EpisodeResult, wave: WaveResult) -> list[Picture
             "arrival",
         ),
         _drawn(
-            figures.speed_map(wave.measurement, image),
+            figures.speed_map(wave.measurement, image, width_in=5.4),
             f"Map of the speed of the front of {of}, and how often each speed is: {told}",
             "Speed of the front at each place, and how often each speed is",
             "speed",
         ),
         _drawn(
-            figures.traces(wave.measurement, width_in=5.6),
+            figures.traces(wave.measurement, width_in=4.8),
             f"Area and speed of {of} over time; the largest area is "
             f"{event['max_area_mm2']:.3g} {unit}²",
             "Area and speed over time",

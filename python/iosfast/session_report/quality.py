@@ -24,7 +24,7 @@ _FINE_PX, _COARSE_PX = 2.0, 16.0
 #: Images that are less alike than this (correlation) do not tell a shift.
 _LEAST_ALIKE = 0.3
 #: Parts of a pixel to which a shift is told, and pixels around the best whole one.
-_PARTS, _AROUND_PX = 50, 1.5
+_PARTS, _AROUND_PX = 20, 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +98,15 @@ def _spread(values: NDArray[Any]) -> float:
     return float(1.4826 * np.median(np.abs(values - np.median(values))))
 
 
+def _vertex(values: _Doubles, at: int) -> float:
+    """How far from its greatest value a parabola through it and its neighbours is greatest."""
+    if not 0 < at < len(values) - 1:
+        return 0.0
+    before, peak, after = values[at - 1 : at + 2].tolist()
+    bend = before - 2 * peak + after
+    return (before - after) / (2 * bend) if bend < 0 else 0.0
+
+
 class Shift:
     """Tells how far images lie from a first one, by their cross-correlation.
 
@@ -146,7 +155,10 @@ class Shift:
             twice[-1] = 1.0
         found = (np.exp(2j * math.pi * y) @ (product * twice) @ np.exp(2j * math.pi * x)).real
         top, left = np.unravel_index(np.argmax(found), found.shape)
-        return near[0] + float(steps[top]), near[1] + float(steps[left])
+        return (
+            near[0] + float(steps[top]) + _vertex(found[:, left], top) * (steps[1] - steps[0]),
+            near[1] + float(steps[left]) + _vertex(found[top], left) * (steps[1] - steps[0]),
+        )
 
     def _spectrum(self, image: _Doubles) -> NDArray[np.complex128]:
         (height, width), n = self._shape, self._every

@@ -64,6 +64,11 @@ _MEANING = (
         "maps without an outline between two that have one, should be looked at by a person.",
     ),
     (
+        "Noise of maps",
+        "Standard deviation over the cortex within a map, by the median distance from the median; "
+        "the median of maps without an episode.",
+    ),
+    (
         "Strongest change, movement, brightness",
         "The change that 5 % of the cortex exceed in each map; how far the mean image lies from "
         "the first one; its mean brightness against the first one.",

@@ -53,8 +53,8 @@ _GROUPS = (
             _Row("begin", "start_time_s", -1, "min:s", "first map with an outline"),
             _Row("end", "end_time_s", -1, "min:s", "last map with an outline"),
             _Row("duration", "duration_s", 0, "s", "from the first to the last outline"),
-            _Row("maps with an outline", "maps", 0, "", "and those between them without one:"),
-            _Row("maps without, between", "empty_maps", 0, "", "where the wave is not seen"),
+            _Row("maps with an outline", "maps", 0, "", "in which the wave is seen"),
+            _Row("maps without, between", "empty_maps", 0, "", "the wave vanishes and returns"),
         ),
     ),
     (
