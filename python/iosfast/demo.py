@@ -1,4 +1,4 @@
-"""The demonstration: a simulated recording, its maps, the wave outlined, and pictures."""
+"""The demonstration: a simulated recording, its maps, the wave outlined, and a report."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from .preprocess import preprocess
 from .progress import progress_for
 from .segment import segment
 from .segment_files import draw_outlines, write_segmentation
+from .session_report import report
+from .session_report.report import missing_modules
 from .simulate import Noise, Simulation, Wave
 
 #: A field of 10 mm, filmed for three minutes; small, so that the demo takes seconds.
@@ -38,7 +40,9 @@ def demo_recording(seed: int = 0) -> Simulation:
 
 
 def run_demo(out: Path | None = None, seed: int = 0) -> None:
-    """Simulate a recording, make its maps, outline the wave and draw both, in a new folder.
+    """Simulate a recording, make its maps, outline and measure the wave, in a new folder.
+
+    The report is left out, and said to be so, where its libraries (extra ``report``) are missing.
 
     Parameters
     ----------
@@ -59,7 +63,10 @@ def run_demo(out: Path | None = None, seed: int = 0) -> None:
         raise WriteError(f"{out}: exists already; remove it, or choose another --out")
     simulation = demo_recording(seed)
     t, y, x = simulation.shape
-    print(f"simulating {DURATION_S:g} s of cortex: {t:,} frames of {y} x {x} pixels")
+    missing = missing_modules()
+    place = out / "report" / "report.html"
+    end = f"; the report will be {place}" if not missing else ""
+    print(f"simulating {DURATION_S:g} s of cortex: {t:,} frames of {y} x {x} pixels{end}")
     created = not out.exists()
     recording = out / "recording.tif"
     try:
@@ -71,14 +78,22 @@ def run_demo(out: Path | None = None, seed: int = 0) -> None:
         found = segment(maps, "auto")
         labels = write_segmentation(found, maps, out / "segmented", picture=False)
         outlined = draw_outlines(found, maps, out / "outlines.png")
+        if not missing:
+            title = "A simulated wave"
+            report(maps, place.parent, title=title, prompts=found.prompts, progress=True)
     except BaseException:
         if created:
             shutil.rmtree(out, ignore_errors=True)
         raise
+    if missing:
+        needs = " and ".join(missing)
+        print(f"report:    left out, it needs {needs}: pip install 'iosfast[report]'")
+    else:
+        print(f"report:    {place}  (open this in a browser)")
     print(f"recording: {recording}")
     print(f"maps:      {maps.path}  ({len(maps)} maps; open them with iosfast.load)")
     drawn = found.masks.any(axis=(2, 3)).sum(axis=1).tolist()
     waves = f"{len(drawn)} wave" + ("" if len(drawn) == 1 else "s")
     print(f"labels:    {labels}  ({waves}, outlined in {sum(drawn)} maps; masks, and for ISAT)")
-    print(f"pictures:  {picture}, {outlined}  (look at these)")
+    print(f"pictures:  {picture}, {outlined}")
     print('your own:  iosfast preprocess RECORDING --out DIR, or iosfast.preprocess("RECORDING")')

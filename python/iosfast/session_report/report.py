@@ -245,12 +245,17 @@ def _check_replaceable(out: Path, overwrite: bool) -> None:
         raise WriteError(f"{out}: holds a report already; choose another out, or overwrite=True")
 
 
-def _check_extras(videos: bool, parquet: bool) -> None:
-    """Raise ImportError before the work, and not after it."""
+def missing_modules(*, videos: bool = True, parquet: bool = True) -> list[str]:
+    """Return the modules of the extra ``report`` that are not installed."""
     from importlib.util import find_spec
 
     needed = ["jinja2", "pandas", *["av"] * videos, *["pyarrow"] * parquet]
-    missing = [name for name in needed if find_spec(name) is None]
+    return [name for name in needed if find_spec(name) is None]
+
+
+def _check_extras(videos: bool, parquet: bool) -> None:
+    """Raise ImportError before the work, and not after it."""
+    missing = missing_modules(videos=videos, parquet=parquet)
     if missing:
         raise ImportError(
             f"reports need {' and '.join(missing)}; install with: pip install 'iosfast[report]'"

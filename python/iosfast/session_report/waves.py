@@ -86,7 +86,7 @@ class Told:
 
 
 def told_by_seeds(episodes: Sequence[Episode], found: Sequence[Episode]) -> list[Told]:
-    """Return a point on each wave: its own seed, or that of a wave that was found in its maps.
+    """Return a point on each wave: its own seed, or that of a wave found at the same time.
 
     Parameters
     ----------
@@ -113,10 +113,9 @@ def told_by_seeds(episodes: Sequence[Episode], found: Sequence[Episode]) -> list
 
 
 def _nearest(wave: EpisodeWave, found: Sequence[EpisodeWave]) -> EpisodeWave | None:
-    """Return the wave with a seed in the maps of this one that has most maps in common."""
-    inside = [f for f in found if f.seed is not None and wave.start <= f.seed[0] <= wave.end]
+    """Return the wave that has most maps in common with this one, if any has."""
     return max(
-        inside,
+        (f for f in found if f.start <= wave.end and f.end >= wave.start),
         key=lambda f: min(f.end, wave.end) - max(f.start, wave.start),
         default=None,
     )
@@ -174,8 +173,9 @@ def measured(
     threads : int
     """
     episode = told.episode
-    first = max(0, episode.start - BEFORE_MAPS)
-    last = min(len(maps), episode.end + 1 + AFTER_MAPS)
+    pointed = [prompt.map_index for prompt in told.prompts]
+    first = max(0, min([episode.start - BEFORE_MAPS, *pointed]))
+    last = min(len(maps), max([episode.end + AFTER_MAPS, *pointed]) + 1)
     clip = Clip.of(maps, first, last)
     # Fronts are followed as in `segment` where the size of a pixel is not known.
     size = pixel_size_mm or ASSUMED_FIELD_MM / max(maps.info.shape)
