@@ -23,10 +23,12 @@ __all__: list[str] = [
     "bin_frames",
     "box_mean",
     "change_maps",
+    "delaunay",
     "fill_polygons",
     "find_crossings",
     "fit_arrival",
     "follow_fronts",
+    "groups_to_one_region",
     "mask_geometry",
     "mean_dtype",
     "probe_files",
@@ -283,6 +285,18 @@ def change_maps(
     Returns uint8 (N,): 1 where a map's own scale is undefined.
     """
 
+def delaunay(
+    points: numpy.typing.NDArray[numpy.int32],
+    wide: typing.SupportsFloat | typing.SupportsIndex,
+    high: typing.SupportsFloat | typing.SupportsIndex,
+) -> tuple[numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.int32]]:
+    """
+    Delaunay triangles of points of a grid, int32 (M, 3), and their neighbours.
+
+    points is int32 (N, 2), (x, y), sorted by x, then y, each once. Neighbours are those
+    across the side from corner i to i + 1, or -1.
+    """
+
 def fill_polygons(
     points: numpy.typing.NDArray[numpy.float64],
     starts: numpy.typing.NDArray[numpy.int64],
@@ -356,6 +370,20 @@ def follow_fronts(
     noise a cell stands for. backwards: whether maps are given last first. Returns support, float64 (objects, T), -1 without a mask;
     arrival, float32 (objects, cells down, cells across), NaN where the object never is; sign,
     typical height and evidence, float64 (objects, 3); noise of each map, float64 (T,).
+    """
+
+def groups_to_one_region(
+    triangles: numpy.typing.NDArray[numpy.int32],
+    neighbours: numpy.typing.NDArray[numpy.int32],
+    order: numpy.typing.NDArray[numpy.int64],
+    ends: numpy.typing.NDArray[numpy.int64],
+    points: typing.SupportsInt | typing.SupportsIndex,
+) -> int:
+    """
+    How many groups of triangles it takes until they hold all points in one piece.
+
+    order is int64 (M,), numbers of triangles; ends, int64 (G,), where each group ends in
+    it. One more than G if they never do.
     """
 
 def mask_geometry(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import arguments
+from . import _core, arguments
 
 _Doubles = NDArray[np.float64]
 
@@ -102,7 +102,8 @@ def outline_area(
     """Area in mm^2 that the centres of pixels enclose: their `boundary_area`, but faster.
 
     Where pixels lie side by side the triangulation is known, so that only those at the rim of
-    such areas need to be triangulated.
+    such areas need to be triangulated; and pixels are points of a grid, which the core
+    triangulates faster than points anywhere.
 
     Parameters
     ----------
@@ -115,15 +116,15 @@ def outline_area(
     full = outline[:-1, :-1] & outline[1:, :-1] & outline[:-1, 1:] & outline[1:, 1:]
     around = np.pad(full, 1)
     inner = around[:-1, :-1] & around[1:, :-1] & around[:-1, 1:] & around[1:, 1:]
-    y, x = np.nonzero(outline & ~inner)
-    xy = np.column_stack([x, y]).astype(np.float64)
-    if _spans_nothing(xy):
+    xy = np.column_stack(np.nonzero((outline & ~inner).T)).astype(np.int32)
+    high, wide = pixel_size_mm
+    triangles, neighbours = _core.delaunay(xy, wide, high)
+    if not len(triangles):
         return 0.0
-    size = np.array(pixel_size_mm[::-1])
-    mesh = _triangulated(xy, size)
-    middle = xy[mesh.triangles].mean(axis=1).astype(np.int64)
-    known = full[middle[:, 1], middle[:, 0]]
-    mesh.radii[known] = np.hypot(*size) / 2
+    mesh = _measured(triangles, neighbours, xy * np.array([wide, high]))
+    # The middle of three corners, rounded down.
+    x, y = (xy[:, axis][triangles].sum(axis=1) // 3 for axis in (0, 1))
+    mesh.radii[full[y, x]] = math.hypot(wide, high) / 2
     return _enclosed_area(mesh, shrink)
 
 
@@ -159,8 +160,8 @@ def boundary_area(points: ArrayLike, shrink: float = PUBLISHED_SHRINK) -> float:
 class _Mesh(NamedTuple):
     """Delaunay triangles: corners, neighbours (-1: none), areas, radii of circumscribed circles."""
 
-    triangles: NDArray[np.int64]
-    neighbours: NDArray[np.int64]
+    triangles: NDArray[np.int32]
+    neighbours: NDArray[np.int32]
     areas: _Doubles
     radii: _Doubles
 
@@ -172,20 +173,22 @@ def _spans_nothing(xy: _Doubles) -> bool:
     return int(np.linalg.matrix_rank(xy - xy[0], tol=1e-9 * reach)) < 2
 
 
-def _triangulated(xy: _Doubles, size: ArrayLike = 1.0) -> _Mesh:
-    """Triangulate points, of which the coordinates are in units of `size`."""
+def _triangulated(xy: _Doubles) -> _Mesh:
+    """Triangulate points that lie anywhere."""
     from matplotlib.tri import Triangulation
 
-    xy = xy * np.asarray(size)
     mesh = Triangulation(xy[:, 0], xy[:, 1])
-    corners = np.asarray(mesh.triangles, np.int64)
-    a, b, c = (xy[corners[:, i]] for i in range(3))
-    sides = [np.hypot(*(p - q).T) for p, q in ((a, b), (b, c), (c, a))]
-    areas = np.abs((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]) / 2
-    flat = areas <= _FLAT * np.max(sides, axis=0) ** 2
-    with np.errstate(divide="ignore"):
-        radii = np.where(flat, np.inf, np.prod(sides, axis=0) / (4 * np.where(flat, 1, areas)))
-    return _Mesh(corners, np.asarray(mesh.neighbors, np.int64), areas, radii)
+    return _measured(np.asarray(mesh.triangles), np.asarray(mesh.neighbors), xy)
+
+
+def _measured(triangles: NDArray[np.int32], neighbours: NDArray[np.int32], xy: _Doubles) -> _Mesh:
+    (ax, bx, cx), (ay, by, cy) = (np.ascontiguousarray(xy[:, i])[triangles].T for i in (0, 1))
+    sides = [np.hypot(bx - ax, by - ay), np.hypot(cx - bx, cy - by), np.hypot(ax - cx, ay - cy)]
+    areas = np.abs((bx - ax) * (cy - ay) - (by - ay) * (cx - ax)) / 2
+    flat = areas <= _FLAT * np.maximum(np.maximum(sides[0], sides[1]), sides[2]) ** 2
+    radii = sides[0] * sides[1] * sides[2] / (4 * np.where(flat, 1, areas))
+    radii[flat] = np.inf
+    return _Mesh(np.ascontiguousarray(triangles), np.ascontiguousarray(neighbours), areas, radii)
 
 
 def _enclosed_area(mesh: _Mesh, shrink: float) -> float:
@@ -206,40 +209,15 @@ def _distinct(radii: _Doubles) -> _Doubles:
 
 def _one_region(mesh: _Mesh, steps: _Doubles) -> int:
     """Count the steps down to the smallest radius with a single region that holds all points."""
-    triangles, neighbours, _, radii = mesh
-    parent = list(range(len(triangles)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    order = np.argsort(radii, kind="stable").tolist()
-    ends = np.searchsorted(np.sort(radii), steps, side="right").tolist()
-    held = [False] * (int(triangles.max()) + 1)
-    used = [False] * len(triangles)
-    points, regions, at = 0, 0, 0
-    beside, corners = neighbours.tolist(), triangles.tolist()
-    for step in range(len(steps), 0, -1):
-        for i in order[at : ends[step - 1]]:
-            used[i] = True
-            regions += 1
-            for corner in corners[i]:
-                points += not held[corner]
-                held[corner] = True
-            for j in beside[i]:
-                if j >= 0 and used[j] and root(i) != root(j):
-                    parent[root(j)] = root(i)
-                    regions -= 1
-        at = ends[step - 1]
-        if regions == 1 and points == len(held):
-            return step
-    return 1
+    order = np.argsort(mesh.radii, kind="stable")
+    ends = np.searchsorted(mesh.radii[order], steps[::-1], side="right")
+    points = int(mesh.triangles.max()) + 1
+    groups = _core.groups_to_one_region(mesh.triangles, mesh.neighbours, order, ends, points)
+    return max(len(steps) - groups + 1, 1)
 
 
 def _reached_from_outside(
-    neighbours: NDArray[np.int64], open_to: NDArray[np.bool_]
+    neighbours: NDArray[np.int32], open_to: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Find open triangles that the outside reaches through open ones."""
     reached = open_to & (neighbours < 0).any(axis=1)
