@@ -1,6 +1,7 @@
 """The report of a session of 40 episodes: how long it takes, how large it is, how fast it opens."""
 
 import time
+from dataclasses import replace
 
 import browser
 import numpy as np
@@ -32,10 +33,13 @@ def maps(timed, tmp_path_factory):
         image += np.roll(noise[number % 24], random.integers(0, shape[1], 2), (0, 1))
     plain = wave_maps.maps_of(change[:1], pixel_size_mm=10 / shape[1])
     times = 5.0 * np.arange(count + 1)
-    info = plain.info.__class__(
-        **vars(plain.info) | {"times_s": times[1:], "bin_times_s": times}
-        | {"bin_frames": np.full(count + 1, 300), "recipe": iosfast.Recipe(bin_seconds=5.0, interval_bins=1)}
-    )  # fmt: skip
+    info = replace(
+        plain.info,
+        times_s=times[1:],
+        bin_times_s=times,
+        bin_frames=np.full(count + 1, 300),
+        recipe=iosfast.Recipe(bin_seconds=5.0, interval_bins=1),
+    )
     level = 20_000 + 3_000 * gaussian_filter(random.normal(size=shape), 3)
     binned = np.empty((count + 1, *shape), np.uint16)
     for image in binned:
@@ -63,8 +67,8 @@ def test_report(maps, timed, folder, section, benchmark):
     lines = section(TITLE)
     height, width = maps.info.shape
     lines += [
-        f"{len(maps):,} maps of {height} x {width} pixels with {count} episodes, in the page cache: "
-        f"{took_s:.0f} s, page of {page.stat().st_size / 1e6:.0f} MB with {count} videos in it.",
+        f"{len(maps):,} maps of {height} x {width} pixels with {count} episodes, in the page "
+        f"cache: {took_s:.0f} s, page of {page.stat().st_size / 1e6:.0f} MB with {count} videos in it.",
     ]
     if browser.chromium() is not None:
         found = browser.opened(page)

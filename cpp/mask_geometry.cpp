@@ -144,10 +144,11 @@ std::int64_t pixels_of(const Word* row, std::size_t words) {
 // A band of rows of one object, through all its images.
 class Band {
   public:
-    Band(std::size_t height, std::size_t width)
-        : height_(height), width_(width), words_(width / kWordBits + 1) {
+    Band(std::size_t height, std::size_t width, bool outlined)
+        : height_(height), width_(width), words_(width / kWordBits + 1), outlined_(outlined) {
         const std::size_t most = std::min(kBandRows, height);
-        rows_.resize((most + 1) * words_);
+        rows_.resize((most + 2) * words_);
+        outline_.resize(outlined ? most * words_ : 0);
         before_.resize(most * words_);
         seen_.resize(most * words_);
         filled_.resize(most + 1);
@@ -159,6 +160,7 @@ class Band {
         bottom_ = std::min(top + kBandRows, height_);
         std::fill(before_.begin(), before_.end(), 0);
         std::fill(seen_.begin(), seen_.end(), 0);
+        std::fill(outline_.begin(), outline_.end(), 0);
     }
 
     // `first` is the map of the whole image, of which the band writes its own rows.
@@ -181,6 +183,7 @@ class Band {
             filled_[y - top_] = filled;
             above_filled = filled;
         }
+        if (outlined_) add_outline(mask);
         if (bottom_ == height_ && above_filled) {  // the row below the image
             const std::vector<Word> outside(words_);
             add_crossings(rows_.data() + (bottom_ - top_) * words_, outside.data(), words_, counts);
@@ -188,7 +191,40 @@ class Band {
         return counts;
     }
 
+    // Writes its rows of the outlines of all images so far.
+    void write_outline(std::uint8_t* outline) const {
+        for (std::size_t y = top_; y < bottom_; ++y) {
+            const Word* row = outline_.data() + (y - top_) * words_;
+            for (std::size_t x = 0; x < width_; ++x)
+                outline[y * width_ + x] =
+                    static_cast<std::uint8_t>((row[x / kWordBits] >> (x % kWordBits)) & 1);
+        }
+    }
+
   private:
+    void add_outline(const std::uint8_t* mask) {
+        const std::size_t count = bottom_ - top_;
+        Word* end = rows_.data() + (count + 1) * words_;
+        if (bottom_ < height_)
+            pack_row(mask + bottom_ * width_, width_, end);
+        else
+            std::fill_n(end, words_, 0);
+        for (std::size_t y = 0; y < count; ++y) {
+            if (!filled_[y]) continue;
+            const Word* above = rows_.data() + y * words_;
+            const Word* row = above + words_;
+            const Word* below = row + words_;
+            Word carry = 0;
+            for (std::size_t i = 0; i < words_; ++i) {
+                const Word next = i + 1 < words_ ? row[i + 1] << (kWordBits - 1) : 0;
+                const Word inside =
+                    above[i] & below[i] & ((row[i] << 1) | carry) & ((row[i] >> 1) | next);
+                outline_[y * words_ + i] |= row[i] & ~inside;
+                carry = row[i] >> (kWordBits - 1);
+            }
+        }
+    }
+
     void add_border(const Word* row, std::size_t y, Counts& counts) const {
         if (y == 0 || y + 1 == height_) {
             counts[kBorder] += pixels_of(row, words_);
@@ -215,8 +251,10 @@ class Band {
     }
 
     std::size_t height_, width_, words_;
+    bool outlined_;
     std::size_t top_ = 0, bottom_ = 0;
-    std::vector<Word> rows_;  // one above the band, and its own
+    std::vector<Word> rows_;  // one above the band, its own, and one below
+    std::vector<Word> outline_;
     std::vector<Word> before_, seen_;
     std::vector<char> filled_;
 };
@@ -236,7 +274,7 @@ void join(Counts& all, const std::int64_t* counts) {
 
 void mask_geometry(const std::uint8_t* masks, std::size_t objects, std::size_t images,
                    std::size_t height, std::size_t width, std::int64_t* counts, std::int32_t* first,
-                   unsigned threads, const Poll& poll) {
+                   std::uint8_t* outline, unsigned threads, const Poll& poll) {
     if (height == 0 || width == 0 || height > kMaxMaskSide || width > kMaxMaskSide)
         throw std::invalid_argument("sides of masks must be 1 to 32768 pixels");
     if (images > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()))
@@ -249,21 +287,23 @@ void mask_geometry(const std::uint8_t* masks, std::size_t objects, std::size_t i
 
     std::mutex mutex;  // integers: the order in which bands are added does not matter
     auto make_body = [&] {
-        return [&, band = Band(height, width), own = std::vector<Counts>(images)](
-                   std::size_t unit, const std::atomic<bool>& stop) mutable {
-            const std::size_t object = unit / bands;
-            band.begin(unit % bands * kBandRows);
-            const std::uint8_t* stack = masks + object * images * pixels;
-            for (std::size_t t = 0; t < images && !stop; ++t)
-                own[t] = band.add(stack + t * pixels, static_cast<std::int32_t>(t),
-                                  first + object * pixels);
-            const std::scoped_lock lock(mutex);
-            for (std::size_t t = 0; t < images && !stop; ++t) {
-                std::int64_t* to = counts + (object * images + t) * kMaskCounts;
-                join(own[t], to);
-                std::copy(own[t].begin(), own[t].end(), to);
-            }
-        };
+        return
+            [&, band = Band(height, width, outline != nullptr), own = std::vector<Counts>(images)](
+                std::size_t unit, const std::atomic<bool>& stop) mutable {
+                const std::size_t object = unit / bands;
+                band.begin(unit % bands * kBandRows);
+                const std::uint8_t* stack = masks + object * images * pixels;
+                for (std::size_t t = 0; t < images && !stop; ++t)
+                    own[t] = band.add(stack + t * pixels, static_cast<std::int32_t>(t),
+                                      first + object * pixels);
+                if (outline != nullptr && !stop) band.write_outline(outline + object * pixels);
+                const std::scoped_lock lock(mutex);
+                for (std::size_t t = 0; t < images && !stop; ++t) {
+                    std::int64_t* to = counts + (object * images + t) * kMaskCounts;
+                    join(own[t], to);
+                    std::copy(own[t].begin(), own[t].end(), to);
+                }
+            };
     };
     parallel_for(objects * bands, threads, make_body, poll);
     for (std::size_t n = 0; n < objects * images; ++n) {

@@ -37,9 +37,10 @@ inline constexpr std::size_t kMaxMaskSide = 32768;
 
 // `masks` are (objects, images, height, width), other than 0 inside. Writes `counts`, (objects,
 // images, kMaskCounts), and `first`, (objects, height, width): the first image that covers a
-// pixel, or -1.
+// pixel, or -1. Writes `outline`, (objects, height, width), unless it is null: 1 for pixels of any
+// mask of which a neighbour in the row or column is outside of that mask, else 0.
 void mask_geometry(const std::uint8_t* masks, std::size_t objects, std::size_t images,
                    std::size_t height, std::size_t width, std::int64_t* counts, std::int32_t* first,
-                   unsigned threads, const Poll& poll);
+                   std::uint8_t* outline, unsigned threads, const Poll& poll);
 
 }  // namespace iosfast

@@ -45,7 +45,8 @@ addEventListener("load", () => {
 _LISTEN = """
 <script>
 window.seenErrors = [];
-addEventListener("error", (event) => seenErrors.push(event.message || event.target.outerHTML), true);
+const seen = (event) => seenErrors.push(event.message || event.target.outerHTML);
+addEventListener("error", seen, true);
 addEventListener("unhandledrejection", (event) => seenErrors.push(String(event.reason)));
 addEventListener("securitypolicyviolation", (event) => seenErrors.push(event.blockedURI));
 for (const name of ["error", "warn"]) {
@@ -73,7 +74,9 @@ def opened(page: Path, width: int = 1200, height: int = 900) -> dict:
     text = page.read_text(encoding="utf-8")
     assert text.count("</body>") == 1
     # The listener stands in front of the policy, so that this policy is the page's own.
-    text = text.replace("</body>", _PROBE + "</body>").replace('preload="none"', 'preload="metadata"')
+    text = text.replace("</body>", _PROBE + "</body>").replace(
+        'preload="none"', 'preload="metadata"'
+    )
     text = re.sub(r"(<meta charset=[^>]*>)", lambda found: found[1] + _LISTEN, text, count=1)
     probed = page.with_name("probed.html")
     probed.write_text(text, encoding="utf-8")
@@ -84,7 +87,8 @@ def opened(page: Path, width: int = 1200, height: int = 900) -> dict:
                 chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
                 "--disable-background-networking", "--disable-component-update",
                 "--disable-sync", "--disable-extensions", "--disable-default-apps",
-                "--mute-audio", "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--log-level=0",
+                "--mute-audio", "--host-resolver-rules=MAP * ~NOTFOUND",
+                "--enable-logging=stderr", "--log-level=0",
                 f"--user-data-dir={folder}/profile", f"--log-net-log={log}",
                 f"--window-size={width},{height}", "--timeout=60000",
                 "--dump-dom", probed.as_uri(),

@@ -45,6 +45,19 @@ def good(name):
         "mask_geometry": lambda: {
             "masks": random.integers(0, 2, (2, T, Y, X), np.uint8),
             "out": np.full((2, Y, X), 77, np.int32),
+            "outline": np.full((2, Y, X), 77, np.uint8),
+        },
+        "delaunay": lambda: {
+            "points": np.array([[0, 1], [2, 0], [2, 3]], np.int32),
+            "wide": 1.0,
+            "high": 1.0,
+        },
+        "groups_to_one_region": lambda: {
+            "triangles": np.array([[0, 1, 2], [2, 1, 3]], np.int32),
+            "neighbours": np.array([[-1, 1, -1], [0, -1, -1]], np.int32),
+            "order": np.array([1, 0]),
+            "ends": np.array([1, 2]),
+            "points": 4,
         },
         "fit_arrival": lambda: {
             "first": random.integers(-1, T, (Y, X)).astype(np.int32),
@@ -118,6 +131,12 @@ ARRAYS = [
     ("change_maps", "rgb"),
     ("mask_geometry", "masks"),
     ("mask_geometry", "out"),
+    ("mask_geometry", "outline"),
+    ("delaunay", "points"),
+    ("groups_to_one_region", "triangles"),
+    ("groups_to_one_region", "neighbours"),
+    ("groups_to_one_region", "order"),
+    ("groups_to_one_region", "ends"),
     ("fit_arrival", "first"),
     ("fit_arrival", "times_s"),
     ("fit_arrival", "out"),
@@ -139,14 +158,14 @@ ARRAYS = [
     ("FrameSource", "segments"),
 ]
 OUTPUTS = ("out", "rgb", "filled")
-OUTPUTS_OF = [("change_maps", "change"), ("follow_fronts", "masks")]
+OUTPUTS_OF = [("change_maps", "change"), ("follow_fronts", "masks"), ("mask_geometry", "outline")]
 #: Arrays of any size.
-ANY_SIZE = ("filled", "stack", "cost")
+ANY_SIZE = ("filled", "stack", "cost", "order", "ends")
 DTYPES = ["?", "b", "B", "h", "H", "i", "I", "l", "L", "e", "f", "d", "F", "O", "S2", "M8[s]"]
 
 
 #: Arrays of one axis.
-LISTS = ("starts", "image_of", "object_of")
+LISTS = ("starts", "image_of", "object_of", "order", "ends")
 LAYOUTS = {
     **reference.LAYOUTS,
     "list": lambda a: a.tolist(),
@@ -163,13 +182,25 @@ LAYOUTS = {
 }
 #: What is not refused, as it is the same to the binding.
 SAME = {
-    "swapped": ("colors", "mask", "masks", "rgb", "filled", "stack", "inside", "said"),
-    "unaligned": ("frames", "colors", "mask", "masks", "rgb", "filled", "stack", "inside", "said"),
+    "swapped": ("colors", "mask", "masks", "rgb", "filled", "stack", "inside", "said", "outline"),
+    "unaligned": (
+        "frames",
+        "colors",
+        "mask",
+        "masks",
+        "rgb",
+        "filled",
+        "stack",
+        "inside",
+        "said",
+        "outline",
+    ),
     "columns first": ("edges", "times_s", "times", *LISTS),
     "part of rows": ("edges", "times_s", "times", *LISTS),
     "flat": ("edges", "times_s", "times", *LISTS),
-    "nothing": ("mask",),
-    "empty": ("segments",),
+    "nothing": ("mask", "outline"),
+    "empty": ("segments", "ends"),
+    "empty rows": ("ends",),
 }
 
 
@@ -233,6 +264,7 @@ def test_read_only_inputs_are_taken_and_outputs_refused(name, argument):
         if name != "from_array"
         and argument not in ANY_SIZE
         and (argument, axis) not in (("segments", 0), ("masks", 1), ("times_s", 0))
+        and (name, argument, axis) != ("delaunay", "points", 0)
     ],
 )
 @pytest.mark.parametrize("more", [-1, 1])

@@ -18,8 +18,20 @@ from iosfast import _core
 
 def count(masks, threads=1):
     first = np.full((len(masks), *masks.shape[2:]), 77, np.int32)
-    counts = _core.mask_geometry(masks, first, threads=threads)
+    outline = np.full(first.shape, 77, np.uint8)
+    counts = _core.mask_geometry(masks, first, outline, threads=threads)
+    without = np.empty_like(first)
+    np.testing.assert_array_equal(counts, _core.mask_geometry(masks, without))
+    np.testing.assert_array_equal(first, without)
+    np.testing.assert_array_equal(outline, [outline_of(stack) for stack in masks])
     return counts, first
+
+
+def outline_of(stack):
+    """Pixels of any mask with a neighbour in row or column outside of that mask."""
+    padded = np.pad(stack != 0, ((0, 0), (1, 1), (1, 1)))
+    moved = [np.roll(padded, step, axis) for step in (1, -1) for axis in (1, 2)]
+    return (padded & ~np.all(moved, axis=0)).any(axis=0)[1:-1, 1:-1]
 
 
 def frames_of(masks, size=1.0):

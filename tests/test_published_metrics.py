@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from scipy.spatial import ConvexHull, Delaunay
 
 import iosfast
+from iosfast import _core
 from iosfast.published_metrics import (
     PUBLISHED_COLUMNS,
     boundary_area,
     outline_area,
-    outline_pixels,
     path_amplitude,
 )
 
@@ -209,6 +209,70 @@ def test_coverage_is_left_out_if_it_is_not_wanted():
     assert without.events[rest].equals(with_hull.events[rest])
 
 
+@settings(max_examples=80)
+@given(
+    st.integers(0, 2**32), st.sampled_from([0.1, 0.5, 0.9, 1]), st.sampled_from([1.0, 1.5, 0.37])
+)
+def test_triangles_of_a_grid(seed, part, high):
+    """Against Qhull; which of several triangulations of points on a circle it is, is open."""
+    random = np.random.default_rng(seed)
+    pixels = random.random(random.integers(1, 25, 2)) < part
+    pixels[0, 0] = True
+    x, y = np.nonzero(pixels)
+    points = np.column_stack([x, y]).astype(np.int32)
+    corners, neighbours = _core.delaunay(points, 1.0, high)
+    if len(points) < 3 or np.linalg.matrix_rank(points - points[0]) < 2:
+        assert len(corners) == 0
+        return
+    placed = points * [1.0, high]
+
+    def by_radius(triangles):
+        a, b, c = (placed[triangles[:, i]] for i in range(3))
+        sides = [np.linalg.norm(p - q, axis=1) for p, q in ((a, b), (b, c), (c, a))]
+        areas = np.abs((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]) / 2
+        solid = areas > 1e-9
+        radii = np.round(np.prod(sides, axis=0)[solid] / (4 * areas[solid]), 6)
+        found = {}
+        for radius, area in zip(radii.tolist(), areas[solid].tolist(), strict=True):
+            found[radius] = found.get(radius, 0) + area
+        return found
+
+    assert by_radius(corners) == pytest.approx(by_radius(Delaunay(placed).simplices))
+    for number, (own, others) in enumerate(zip(corners.tolist(), neighbours.tolist(), strict=True)):
+        for side, other in enumerate(others):
+            ends = {own[side], own[(side + 1) % 3]}
+            sharing = [n for n, c in enumerate(corners.tolist()) if ends <= set(c) and n != number]
+            assert sharing == ([] if other < 0 else [other])
+
+
+def test_bad_grids_and_regions():
+    for points in ([[0, 0, 0]], [[1, 0], [0, 0]], [[0, 0], [0, 0]], [[-1, 0]], [[0, 40000]]):
+        with pytest.raises(ValueError, match="points must be"):
+            _core.delaunay(np.array(points, np.int32), 1.0, 1.0)
+    with pytest.raises(ValueError, match="above 0"):
+        _core.delaunay(np.zeros((1, 2), np.int32), 0.0, 1.0)
+    good = {
+        "triangles": np.array([[0, 1, 2]], np.int32),
+        "neighbours": np.array([[-1, -1, -1]], np.int32),
+        "order": np.array([0]),
+        "ends": np.array([1]),
+        "points": 3,
+    }
+    assert _core.groups_to_one_region(**good) == 1
+    assert _core.groups_to_one_region(**good | {"points": 4}) == 2
+    for name, wrong in (
+        ("triangles", np.array([[0, 1, 3]], np.int32)),
+        ("triangles", np.array([0, 1, 2], np.int32)),
+        ("neighbours", np.array([[-1, -1, 1]], np.int32)),
+        ("neighbours", np.array([[-2, -1, -1]], np.int32)),
+        ("neighbours", np.zeros((0, 3), np.int32)),
+        ("order", np.array([1])),
+        ("ends", np.array([2])),
+    ):
+        with pytest.raises(ValueError, match=r"names|must be"):
+            _core.groups_to_one_region(**good | {name: wrong})
+
+
 def test_points_without_an_area():
     for points in ([[1, 2]], [[1, 2], [3, 4]], [[0, 0], [1, 1], [5, 5]], [[1, 1]] * 5):
         assert boundary_area(points) == 0
@@ -222,16 +286,6 @@ def test_bad_points():
             boundary_area(points)
     with pytest.raises(ValueError, match="shrink"):
         boundary_area([[0, 0], [1, 0], [0, 1]], 1.5)
-
-
-def test_outlines():
-    masks = np.zeros((2, 9, 9), np.uint8)
-    masks[0, 1:6, 1:6] = 255
-    masks[1, 6:9, 6:9] = 1
-    boxes = [(slice(1, 6), slice(1, 6)), (slice(6, 9), slice(6, 9))]
-    expected = masks.any(axis=0)
-    expected[2:5, 2:5] = expected[7, 7] = False
-    np.testing.assert_array_equal(outline_pixels(masks, boxes), expected)
 
 
 # Amplitude

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html.parser
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -16,11 +17,11 @@ import wave_maps
 from scipy.ndimage import gaussian_filter
 
 import iosfast
-from iosfast import IosfastWarning, Prompt, ReadError, WriteError
+from iosfast import Prompt, ReadError, WriteError
 from iosfast.cli import main
 from iosfast.maps import Maps
 
-TITLE = "<b>R&D</b> \"été\" 's 脑"
+TITLE = '<b>R&D</b> "été" \'s 脑'
 MAPS = 70
 #: The first wave leaves the left edge; the other two overlap in time.
 SPEED_PX = 2.0
@@ -124,7 +125,7 @@ def test_links_and_headings(page):
     assert {"episode-1", "episode-2", "wave-1", "wave-2-1", "wave-2-2"} <= targets
     levels = [int(tag[1]) for tag, _ in shown.elements if re.fullmatch("h[1-6]", tag)]
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     pictures = [image for image in shown.all("img") if "src" in image]
     assert all(len(image["alt"]) > 20 and image["width"] for image in pictures)
     assert len({image["alt"] for image in pictures}) == len(pictures)
@@ -146,7 +147,9 @@ def test_what_the_page_says_is_what_was_measured(page):
     assert events["clip"].tolist() == ["episode 1", "episode 2", "episode 2"]
     for event in events.itertuples():
         speed = event.front_speed_median_mm_min
-        assert (f"{speed:.2f} mm/min" if np.isfinite(speed) else "speed of the front – ") in text
+        assert (
+            f"{speed:.2f} mm/min" if np.isfinite(speed) else "speed of the front \N{EN DASH} "
+        ) in text
         assert f"{event.coverage_union_mm2:.2f}" in text
     assert events.front_speed_median_mm_min[0] == pytest.approx(SPEED_MM_MIN, rel=0.1)
     # The first wave leaves the left edge of the image; the others are inside of it.
@@ -206,8 +209,8 @@ def test_an_operators_table_holds(change, tmp_path, undrawn):
         assert f"Episodes as the table {place.name} has them." in Page(page).text
         pd.testing.assert_frame_equal(pd.read_csv(page.with_name("events.csv")), events)
         place.unlink()
+    table.write_text("SFN,EFN\nnothing,here\n")
     with pytest.raises(ReadError, match="noted"):
-        table.write_text("SFN,EFN\nnothing,here\n")
         iosfast.report(folder, tmp_path / "b", episodes=table, **FAST)
     assert not (tmp_path / "b").exists()
 

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -51,13 +52,16 @@ void bind_masks(py::module_& m) {
                                            "cross_down", "cross_up", "border", "overlap", "new");
     m.def(
         "mask_geometry",
-        [](const Bytes& masks, Numbers out, const Progress& progress, unsigned threads) {
+        [](const Bytes& masks, Numbers out, std::optional<Bytes> outline, const Progress& progress,
+           unsigned threads) {
             need(masks.ndim() == 4 && masks.size() > 0,
                  "masks must be a non-empty array (N, T, Y, X), not " + shape_of(masks));
             const py::ssize_t n = masks.shape(0);
             const py::ssize_t h = masks.shape(2);
             const py::ssize_t w = masks.shape(3);
             need_shape(out, "out", {n, h, w});
+            if (outline) need_shape(*outline, "outline", {n, h, w});
+            std::uint8_t* outline_out = outline ? writable(*outline, "outline") : nullptr;
             py::array_t<std::int64_t> counts({n, masks.shape(1), signed_size(kMaskCounts)});
             const std::uint8_t* from = masks.data();
             std::int64_t* counts_out = counts.mutable_data();
@@ -67,15 +71,18 @@ void bind_masks(py::module_& m) {
             {
                 const py::gil_scoped_release release;
                 mask_geometry(from, static_cast<std::size_t>(n), t, static_cast<std::size_t>(h),
-                              static_cast<std::size_t>(w), counts_out, first_out, threads, poll);
+                              static_cast<std::size_t>(w), counts_out, first_out, outline_out,
+                              threads, poll);
             }
             return counts;
         },
-        "masks"_a.noconvert(), "out"_a.noconvert(), "progress"_a.none(true) = py::none(),
-        "threads"_a = 0,
+        "masks"_a.noconvert(), "out"_a.noconvert(), "outline"_a.noconvert() = py::none(),
+        "progress"_a.none(true) = py::none(), "threads"_a = 0,
         "Counts of every mask, int64 (N, T, 17), named by MASK_COUNTS.\n\n"
         "masks is uint8 (N, T, Y, X), other than 0 inside. Writes out, int32 (N, Y, X): the\n"
-        "first image that covers a pixel, or -1.");
+        "first image that covers a pixel, or -1. Writes outline, uint8 (N, Y, X), if it is given: "
+        "1\n"
+        "for pixels of any mask of which a neighbour in the row or column is not in that mask.");
     m.def(
         "fit_arrival",
         [](const Numbers& first, const Doubles& times_s, double sigma_px, Doubles out,
@@ -104,8 +111,8 @@ void bind_masks(py::module_& m) {
     m.def(
         "delaunay",
         [](const Numbers& points, double wide, double high) {
-            need(points.ndim() == 2 && points.shape(1) == 2,
-                 "points must be an array (N, 2), not " + shape_of(points));
+            need(points.ndim() == 2 && points.shape(1) == 2 && points.size() > 0,
+                 "points must be a non-empty array (N, 2), not " + shape_of(points));
             need(wide > 0 && high > 0, "steps of the grid must be above 0");
             const std::int32_t* from = aligned(points.data(), "points");
             const auto side = static_cast<std::int32_t>(kMaxMaskSide);

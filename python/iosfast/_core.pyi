@@ -389,6 +389,7 @@ def groups_to_one_region(
 def mask_geometry(
     masks: numpy.typing.NDArray[numpy.uint8],
     out: numpy.typing.NDArray[numpy.int32],
+    outline: numpy.typing.NDArray[numpy.uint8] | None = None,
     progress: collections.abc.Callable[[int], None] | None = None,
     threads: typing.SupportsInt | typing.SupportsIndex = 0,
 ) -> numpy.typing.NDArray[numpy.int64]:
@@ -396,7 +397,8 @@ def mask_geometry(
     Counts of every mask, int64 (N, T, 17), named by MASK_COUNTS.
 
     masks is uint8 (N, T, Y, X), other than 0 inside. Writes out, int32 (N, Y, X): the
-    first image that covers a pixel, or -1.
+    first image that covers a pixel, or -1. Writes outline, uint8 (N, Y, X), if it is given: 1
+    for pixels of any mask of which a neighbour in the row or column is not in that mask.
     """
 
 def mean_dtype(dtype: numpy.dtype[typing.Any]) -> numpy.dtype[typing.Any]:

@@ -17,9 +17,9 @@ from .activation import fit_arrival
 from .binning import checked_times
 from .errors import warn
 from .mask_stacks import checked_pixel_size, checked_stacks
-from .published_metrics import PUBLISHED_COLUMNS, outline_area, outline_pixels, path_amplitude
+from .published_metrics import PUBLISHED_COLUMNS, outline_area, path_amplitude
 from .tables import pandas, write_tables
-from .wave_columns import boxes_of, event_of, frame_columns, front_columns
+from .wave_columns import event_of, frame_columns, front_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -214,7 +214,7 @@ def measure(
     clip : str
         Name of the clip.
     hull : bool
-        Whether to measure the published coverage, which takes most of the time; else it is NaN.
+        Whether to measure the published coverage; else it is NaN.
     threads : int
         0 for one per core. The results do not depend on it.
 
@@ -309,7 +309,8 @@ def measure(
     library = pandas()
 
     first = np.empty((count, height, width), np.int32)
-    counts = _core.mask_geometry(stacks.view(np.uint8), first, threads=threads)
+    outline = np.zeros((count, height, width), np.uint8) if hull else None
+    counts = _core.mask_geometry(stacks, first, outline, threads=threads)
     activation = np.where(first >= 0, times[first], np.nan)
     arrivals = [fit_arrival(first[n], times, size, threads) for n in range(count)]
     frame_tables, events = [], []
@@ -323,8 +324,8 @@ def measure(
         if side is None and midline_x_px is not None and event["maps"]:
             side = HEMISPHERES[int(event["start_x_px"] >= midline_x_px)]
         covered = math.nan
-        if hull:
-            covered = outline_area(outline_pixels(stacks[n], boxes_of(rows)), size)
+        if outline is not None:
+            covered = outline_area(outline[n].view(np.bool_), size)
         amplitude = math.nan
         if intensity is not None:
             centroids = np.column_stack([rows["centroid_x_px"], rows["centroid_y_px"]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,31 +68,6 @@ def path_amplitude(intensity: NDArray[Any], centroids: _Doubles, maps: list[int]
     return math.fsum(means) / len(means)
 
 
-def outline_pixels(
-    masks: NDArray[np.generic], boxes: Sequence[tuple[slice, slice]]
-) -> NDArray[np.bool_]:
-    """Pixels at the outline of any of the masks.
-
-    Parameters
-    ----------
-    masks : ndarray of bool or uint8, shape (T, Y, X)
-        Other than 0 inside.
-    boxes : sequence of pair of slice
-        Rows and columns that hold each mask.
-
-    Returns
-    -------
-    ndarray of bool, shape (Y, X)
-        Pixels of a mask of which a neighbour in the row or column is outside of it.
-    """
-    outline = np.zeros(masks.shape[1:], bool)
-    for mask, box in zip(masks, boxes, strict=True):
-        part = np.pad(mask[box] != 0, 1)
-        inside = part[:-2, 1:-1] & part[2:, 1:-1] & part[1:-1, :-2] & part[1:-1, 2:]
-        outline[box] |= part[1:-1, 1:-1] & ~inside
-    return outline
-
-
 def outline_area(
     outline: NDArray[np.bool_],
     pixel_size_mm: tuple[float, float],
@@ -117,6 +91,8 @@ def outline_area(
     around = np.pad(full, 1)
     inner = around[:-1, :-1] & around[1:, :-1] & around[:-1, 1:] & around[1:, 1:]
     xy = np.column_stack(np.nonzero((outline & ~inner).T)).astype(np.int32)
+    if not len(xy):
+        return 0.0
     high, wide = pixel_size_mm
     triangles, neighbours = _core.delaunay(xy, wide, high)
     if not len(triangles):
@@ -221,7 +197,7 @@ def _reached_from_outside(
 ) -> NDArray[np.bool_]:
     """Find open triangles that the outside reaches through open ones."""
     reached = open_to & (neighbours < 0).any(axis=1)
-    latest = np.flatnonzero(reached)
+    latest: NDArray[Any] = np.flatnonzero(reached)
     while latest.size:
         beside = np.unique(neighbours[latest])
         beside = beside[beside >= 0]

@@ -97,15 +97,6 @@ def front_columns(first: NDArray[np.int32], arrival: Arrival, times_s: _Doubles)
     return {"front_speed_mm_min": median, "front_advance_mm": median * since / 60}
 
 
-def boxes_of(rows: Columns) -> list[tuple[slice, slice]]:
-    """Rows and columns that hold each mask; none of an empty one."""
-    sides = ("box_top_px", "box_bottom_px", "box_left_px", "box_right_px")
-    return [
-        (slice(top, bottom + 1), slice(left, right + 1)) if top >= 0 else (slice(0), slice(0))
-        for top, bottom, left, right in zip(*(rows[s].tolist() for s in sides), strict=True)
-    ]
-
-
 def event_of(rows: Columns, arrival: Arrival, pixel_size_mm: tuple[float, float]) -> dict[str, Any]:
     """Values of one object over all its maps; NaN where they cannot be told."""
     present = np.flatnonzero(rows["area_px"])

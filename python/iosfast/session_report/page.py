@@ -169,7 +169,8 @@ def _line(
     high = max(finite, default=0.0)
     lowest = min(finite, default=0.0) if low is None else low
     more = max(0.0, least - (high - lowest))
-    high, lowest = (high + more, lowest) if low is not None else (high + more / 2, lowest - more / 2)
+    below = more / 2 if low is None else 0.0
+    high, lowest = high + more - below, lowest - below
     ends = [f"{v:.3g}".replace("-", "\N{MINUS SIGN}") for v in (high, lowest)]
     alt = f"{name} over the session, {ends[1]} to {ends[0]}" if finite else f"{name}: not told"
     return Line(name, course_line(at, points, high, lowest), ends[0], ends[1], alt)
@@ -263,7 +264,9 @@ def recipe_facts(recipe: Recipe) -> list[Fact]:
 
 
 def _in_words(recipe: Recipe) -> str:
-    length = f"{recipe.bin_seconds:g} s" if recipe.bin_frames is None else f"{recipe.bin_frames} frames"
+    length = f"{recipe.bin_frames} frames"
+    if recipe.bin_seconds is not None:
+        length = f"{recipe.bin_seconds:g} s"
     since = f"{recipe.interval_bins} bins before"
     if recipe.baseline_bins is not None:
         since = f"the mean of the first {recipe.baseline_bins} bins"
@@ -283,9 +286,7 @@ def _in_words(recipe: Recipe) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def header_facts(
-    maps: Maps, episodes: Sequence[EpisodeOnPage], unit: str
-) -> list[tuple[str, str]]:
+def header_facts(maps: Maps, episodes: Sequence[EpisodeOnPage], unit: str) -> list[tuple[str, str]]:
     """Return the figures at the head of the page: value and what it is."""
     begin, end = _span(maps)
     waves = [wave for episode in episodes for wave in episode.waves]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 #: Dots per inch of figures, and loss of what is drawn on images of a camera.
-DPI, QUALITY = 160, 86
+DPI, QUALITY = 144, 86
 #: Longest side of the picture of the cortex.
 _SIDE_PX = 640
 
@@ -61,7 +61,7 @@ def data_uri(data: bytes, kind: str) -> str:
 
 def _picture(image: Image.Image, alt: str, caption: str = "", kind: str = "") -> Picture:
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=QUALITY, method=3)
+    image.save(buffer, "WEBP", quality=QUALITY, method=1)
     source = data_uri(buffer.getvalue(), "image/webp")
     return Picture(source, image.width, image.height, alt, caption, kind)
 
@@ -71,7 +71,7 @@ def _drawn(figure: Figure, alt: str, caption: str, kind: str) -> Picture:
     from PIL import Image
 
     figure.set_dpi(DPI)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     return _picture(image, alt, caption, kind)
@@ -156,9 +156,7 @@ def poster(maps: Maps, result: EpisodeResult, size_px: int) -> Picture:
 def write_video(maps: Maps, result: EpisodeResult, path: Path, size_px: int) -> None:
     """Write the video of an episode."""
     images, masks, measurement, change, scale = _shown(maps, result)
-    tracking_video(
-        path, images, masks, measurement, change=change, scale=scale, size_px=size_px
-    )
+    tracking_video(path, images, masks, measurement, change=change, scale=scale, size_px=size_px)
 
 
 def _shown(maps: Maps, result: EpisodeResult) -> tuple[Any, Any, Any, Any, Any]:

@@ -16,7 +16,7 @@ from ..maps import Maps
 _Doubles = NDArray[np.float64]
 
 #: Images whose brightness and place are told, and maps of which the noise is, evenly in time.
-IMAGES, MAPS = 240, 60
+IMAGES, MAPS = 160, 60
 #: Images are compared at about so many pixels a side.
 _SIDE_PX = 256
 #: Patterns of this length and this one are compared, in pixels: not noise, and not the light.
@@ -24,7 +24,7 @@ _FINE_PX, _COARSE_PX = 2.0, 16.0
 #: Images that are less alike than this (correlation) do not tell a shift.
 _LEAST_ALIKE = 0.3
 #: Parts of a pixel to which a shift is told, and pixels around the best whole one.
-_PARTS, _AROUND_PX = 20, 1.5
+_PARTS, _AROUND_PX = 4, 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +134,8 @@ class Shift:
         spectrum = self._spectrum(image)
         product = spectrum * np.conj(self._first)
         correlation = np.fft.irfft2(product, self._shape)
-        energy = [float((np.fft.irfft2(s, self._shape) ** 2).sum()) for s in (spectrum, self._first)]
-        whole = math.sqrt(energy[0] * energy[1])
+        both = (np.fft.irfft2(of, self._shape) for of in (spectrum, self._first))
+        whole = math.prod(float(np.linalg.norm(image)) for image in both)
         at = np.unravel_index(np.argmax(correlation), self._shape)
         if not whole > 0 or correlation[at] < _LEAST_ALIKE * whole:
             return math.nan, math.nan
@@ -154,7 +154,7 @@ class Shift:
         if self._shape[1] % 2 == 0:
             twice[-1] = 1.0
         found = (np.exp(2j * math.pi * y) @ (product * twice) @ np.exp(2j * math.pi * x)).real
-        top, left = np.unravel_index(np.argmax(found), found.shape)
+        top, left = map(int, np.unravel_index(np.argmax(found), found.shape))
         return (
             near[0] + float(steps[top]) + _vertex(found[:, left], top) * (steps[1] - steps[0]),
             near[1] + float(steps[left]) + _vertex(found[top], left) * (steps[1] - steps[0]),

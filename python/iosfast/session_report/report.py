@@ -57,7 +57,10 @@ _MEANING = (
         "≥",
         "The wave touches the border of the image and may go on outside: a lower bound.",
     ),
-    ("–", "Cannot be told: for example the speed of a wave that is seen in one map alone."),
+    (
+        "\N{EN DASH}",
+        "Cannot be told: for example the speed of a wave that is seen in one map alone.",
+    ),
     (
         "Confidence and maps to look at",
         "How far each map by itself shows what is outlined, 0 to 1 (Dice). Maps below 0.6, and "
@@ -195,9 +198,7 @@ def report(
                     update(number + 1)
             except OSError as error:
                 raise write_error(place, error) from error
-        files = write_tables(
-            staging.work, session_tables(tables), parquet=parquet, overwrite=False
-        )
+        files = write_tables(staging.work, session_tables(tables), parquet=parquet, overwrite=False)
         where = _videos_at(videos, clips)
         sources = {
             n: pictures.data_uri(path.read_bytes(), "video/mp4")
@@ -320,7 +321,8 @@ def _table(maps: Maps) -> Path | None:
 def _videos_at(videos: Videos, clips: dict[int, Path]) -> str:
     if videos != "auto":
         return videos
-    return "inline" if sum(p.stat().st_size for p in clips.values()) <= MOST_INLINE_BYTES else "beside"
+    nbytes = sum(path.stat().st_size for path in clips.values())
+    return "inline" if nbytes <= MOST_INLINE_BYTES else "beside"
 
 
 def _content(

@@ -258,9 +258,7 @@ def _result(
                 look_at=tuple((first + np.flatnonzero(look)).tolist()),
             )
         )
-    return EpisodeResult(
-        told.episode, first, measurement, masks[kept], tuple(waves), tuple(notes)
-    )
+    return EpisodeResult(told.episode, first, measurement, masks[kept], tuple(waves), tuple(notes))
 
 
 def _nothing(episode: Episode, first: int, note: str) -> EpisodeResult:
