@@ -68,7 +68,8 @@ def test_report(maps, timed, folder, section, benchmark):
     height, width = maps.info.shape
     lines += [
         f"{len(maps):,} maps of {height} x {width} pixels with {count} episodes, in the page "
-        f"cache: {took_s:.0f} s, page of {page.stat().st_size / 1e6:.0f} MB with {count} videos in it.",
+        f"cache: {took_s:.0f} s, page of {page.stat().st_size / 1e6:.0f} MB with the videos "
+        f"{'in' if '<video ' in text and 'data:video' in text else 'beside'} it.",
     ]
     if browser.chromium() is not None:
         found = browser.opened(page)

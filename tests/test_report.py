@@ -453,7 +453,7 @@ def test_in_chromium(page, width):
     assert all(complete and w > 0 and h > 0 for _, complete, w, h in found["images"])
     assert len(found["videos"]) == 2
     for wide, high, seconds, error in found["videos"]:
-        assert (wide, error) == (640, None)
+        assert (wide, error) == (512, None)
         assert high > 300
         assert seconds > 0.5
     links = {link for link, _, _ in found["links"]}

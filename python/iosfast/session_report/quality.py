@@ -127,15 +127,20 @@ class Shift:
         squares = (2 * math.pi) ** 2 * (y * y + x * x) / 2
         self._band = np.exp(-squares * _FINE_PX**2) - np.exp(-squares * _COARSE_PX**2)
         self._shape = shape
+        # Of a real image, the half of the spectrum that is left out is the conjugate of the other.
+        self._twice = np.full(self._band.shape[1], 2.0)
+        self._twice[0] = 1.0
+        if shape[1] % 2 == 0:
+            self._twice[-1] = 1.0
         self._first = self._spectrum(first)
+        self._first_length = self._length(self._first)
 
     def of(self, image: _Doubles) -> tuple[float, float]:
         """Return how far an image is shifted, (y, x) in pixels; NaN if it is not alike."""
         spectrum = self._spectrum(image)
         product = spectrum * np.conj(self._first)
         correlation = np.fft.irfft2(product, self._shape)
-        both = (np.fft.irfft2(of, self._shape) for of in (spectrum, self._first))
-        whole = math.prod(float(np.linalg.norm(image)) for image in both)
+        whole = self._length(spectrum) * self._first_length
         at = np.unravel_index(np.argmax(correlation), self._shape)
         if not whole > 0 or correlation[at] < _LEAST_ALIKE * whole:
             return math.nan, math.nan
@@ -148,17 +153,17 @@ class Shift:
         steps = np.linspace(-_AROUND_PX, _AROUND_PX, count)
         y = (near[0] + steps)[:, None] * np.fft.fftfreq(self._shape[0])
         x = np.fft.rfftfreq(self._shape[1])[:, None] * (near[1] + steps)
-        # Of a real image, the half of the spectrum that is left out is the conjugate of the other.
-        twice = np.full(product.shape[1], 2.0)
-        twice[0] = 1.0
-        if self._shape[1] % 2 == 0:
-            twice[-1] = 1.0
-        found = (np.exp(2j * math.pi * y) @ (product * twice) @ np.exp(2j * math.pi * x)).real
+        found = (np.exp(2j * math.pi * y) @ (product * self._twice) @ np.exp(2j * math.pi * x)).real
         top, left = map(int, np.unravel_index(np.argmax(found), found.shape))
         return (
             near[0] + float(steps[top]) + _vertex(found[:, left], top) * (steps[1] - steps[0]),
             near[1] + float(steps[left]) + _vertex(found[top], left) * (steps[1] - steps[0]),
         )
+
+    def _length(self, spectrum: NDArray[np.complex128]) -> float:
+        """Root of the sum of the squares of an image, by its spectrum."""
+        squares = (np.abs(spectrum) ** 2 * self._twice).sum()
+        return math.sqrt(float(squares) / math.prod(self._shape))
 
     def _spectrum(self, image: _Doubles) -> NDArray[np.complex128]:
         (height, width), n = self._shape, self._every

@@ -30,7 +30,7 @@ Videos = Literal["auto", "inline", "beside", "none"]
 #: Videos of more bytes than these are beside the page, and not in it, if nothing else is said.
 MOST_INLINE_BYTES = 64_000_000
 #: Width of the videos.
-VIDEO_PX = 640
+VIDEO_PX = 512
 
 _PAGE, _VIDEOS = "report.html", "videos"
 _TABLES = ("events", "frames", "published")
