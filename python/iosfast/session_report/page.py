@@ -94,6 +94,7 @@ def _maps_of(maps: Maps, result: EpisodeResult) -> str:
 def _wave_on_page(maps: Maps, result: EpisodeResult, wave: WaveResult) -> WaveOnPage:
     event = wave.measurement.events.iloc[0]
     side = event["hemisphere"]
+    digits = 0 if wave.measurement.length_unit == "px" else 2
     return WaveOnPage(
         anchor=f"wave-{wave.label}".replace(" ", "-"),
         label=wave.label,
@@ -102,8 +103,8 @@ def _wave_on_page(maps: Maps, result: EpisodeResult, wave: WaveResult) -> WaveOn
         begin=clock(event["start_time_s"]),
         duration=number(event["duration_s"], 0),
         speed=number(event["front_speed_median_mm_min"], 2),
-        area=number(event["max_area_mm2"], 2),
-        coverage=number(event["coverage_union_mm2"], 2),
+        area=number(event["max_area_mm2"], digits),
+        coverage=number(event["coverage_union_mm2"], digits),
         at_least=bool(event["touches_border"]),
         confidence=f"{wave.confidence:.2f}",
         hemisphere=side if isinstance(side, str) else "",
