@@ -353,7 +353,14 @@ def test_demo_outlines_its_wave(tmp_path, capsys):
     assert code == 0
     assert any(line.startswith("labels: ") and "1 wave, outlined in " in line for line in lines)
     found = sorted(p.name for p in (tmp_path / "demo").iterdir())
-    assert found == ["contact_sheet.png", "maps", "outlines.png", "recording.tif", "segmented"]
+    assert found == [
+        "contact_sheet.png",
+        "maps",
+        "outlines.png",
+        "recording.tif",
+        "report",
+        "segmented",
+    ]
     from iosfast.demo import demo_recording
 
     maps = iosfast.load(tmp_path / "demo" / "maps")
