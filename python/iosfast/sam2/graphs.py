@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .image_features import Features
 from .manifest import NO_OBJECT
 from .memory_attention import FirstSelfAttention
 
@@ -30,15 +31,14 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, predictor: Any) -> None:
         super().__init__()
-        self.predictor = predictor
+        self.features = Features(predictor)
         self.first = FirstSelfAttention(predictor)
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
         self.register_buffer("deviation", torch.tensor(_DEVIATION)[:, None, None])
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         scaled = images.permute(0, 3, 1, 2).float() / 255.0
-        found = self.predictor.forward_image((scaled - self.mean) / self.deviation)
-        finest, finer, features = found["backbone_fpn"]
+        features, finer, finest = self.features((scaled - self.mean) / self.deviation)
         return features, finer, finest, self.first(features)
 
 
