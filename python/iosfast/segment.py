@@ -202,8 +202,8 @@ def segment(
         Let corrections also hold for the maps before them.
     model : path or Model
         For ``sam2``: the folder of an exported model, or the model loaded from it.
-    device : {"auto", "cpu", "cuda"}
-        For ``sam2``: where to run.
+    device : {"auto", "cpu", "cuda", "openvino", "openvino-bf16"}
+        For ``sam2``: where to run, see `iosfast.sam2.Model`.
     batch_size : int or "auto"
         For ``sam2``: how many objects at a time, of all clips.
     threads : int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_EXTRAS = {"onnxruntime": ("cpu", "gpu"), "huggingface_hub": ("export",)}
+_EXTRAS = {"onnxruntime": ("cpu", "gpu"), "huggingface_hub": ("export",), "openvino": ("openvino",)}
 
 
 #: Not in an extra: PyPI has its source only, which would ask for torchvision and compile for CUDA.

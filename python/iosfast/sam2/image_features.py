@@ -84,7 +84,8 @@ class WindowAttention(nn.Module):
         queries = self._cut(_pooled(queries) if self.pools else queries, window)
         keys, values = (self._cut(to(pixels), self.window) for to in (self.key, self.value))
         found = (queries @ keys.transpose(-1, -2)).softmax(-1) @ values
-        return self.out(self._joined(found, window, y, x))
+        joined: Tensor = self.out(self._joined(found, window, y, x))
+        return joined
 
     def _cut(self, values: Tensor, window: int) -> Tensor:
         """Return queries, keys or values as (N windows, heads, pixels, C / heads)."""
@@ -129,7 +130,8 @@ class Block(nn.Module):
             pixels = _pooled(pixels) if self.pools else pixels
         pixels = pixels + self.attention(values)
         inner = functional.gelu(self.wide(self.norm2(pixels)))
-        return pixels + self.narrow(inner)
+        found: Tensor = pixels + self.narrow(inner)
+        return found
 
 
 class Features(nn.Module):

@@ -1,9 +1,8 @@
-"""Exported graphs, ready to run: one session of ONNX Runtime for each."""
+"""Exported graphs, ready to run: one session for each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,22 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import arguments
-from ..errors import ReadError, warn
+from ..errors import warn
 from .extras import needed
 from .manifest import CONSTANTS, GRAPHS, MOVES, Manifest, read_manifest
+from .sessions import CUDA, OnnxRuntime, OpenVino, Session, short_of_memory
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "openvino", "openvino-bf16"]
 
-#: What the runtime says when there is no memory.
-_MEMORY = (
-    "allocate memory",
-    "out of memory",
-    "bad_alloc",
-    "bad allocation",
-    "smaller than requested",
-)
-
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+#: Graphs that OpenVINO runs if it is asked for: nearly all of the time goes into them.
+_HEAVY = ("image_encoder", "memory_attention", "memory_attention_padded")
 
 
 class Model:
@@ -37,17 +29,21 @@ class Model:
     ----------
     folder : path
         What `export` has made; all hashes are checked.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "openvino", "openvino-bf16"}
         Where to run. "auto" takes a GPU where ONNX Runtime can use one, and warns if it is made
-        for GPUs but cannot.
+        for GPUs but cannot; else the CPU. "openvino" runs the two graphs that take the time on
+        the CPU with OpenVINO, "openvino-bf16" does so in bfloat16: several times faster where the
+        CPU has instructions for it, with 8 bits of precision.
     threads : int
         Of the CPU; 0 for one per core.
 
     Attributes
     ----------
     manifest : Manifest
-    device : {"cpu", "cuda"}
+    device : {"cpu", "cuda", "openvino", "openvino-bf16"}
         Where it really runs, by what the sessions say.
+    memory : {"cpu", "cuda"}
+        Where values are.
     constants : dict of ndarray of float32
         ``no_memory`` (256,): added to features where there are no memories; ``no_mask`` (256,):
         the prompt on pixels where there is none; ``no_points`` (1, 2, 256): tokens of no points;
@@ -58,9 +54,10 @@ class Model:
     ReadError
         If the folder is no model, or anything in it was changed.
     ImportError
-        If ONNX Runtime is missing.
+        If ONNX Runtime is missing, or OpenVINO where it is asked for.
     RuntimeError
-        If `device` is "cuda" and no GPU can be used.
+        If `device` is "cuda" and no GPU can be used, or "openvino-bf16" and the CPU does not
+        compute in bfloat16.
     MemoryError
         By `run` and `bound`, if the memory of the device does not suffice.
     """
@@ -74,13 +71,14 @@ class Model:
         self._folder = Path(folder)
         self.manifest: Manifest = read_manifest(folder)
         self.constants = self._read_constants()
-        self._sessions: dict[str, Any] = {}
+        self._sessions: dict[str, Session] = {}
         self.device = self._choose(device)
+        self.memory: Literal["cpu", "cuda"] = "cuda" if self.device == "cuda" else "cpu"
 
     @property
     def providers(self) -> tuple[str, ...]:
         """What all sessions so far say that they run on, the first choice first."""
-        found = (name for session in self._sessions.values() for name in session.get_providers())
+        found = (name for session in self._sessions.values() for name in session.providers)
         return tuple(dict.fromkeys(found))
 
     @property
@@ -94,8 +92,8 @@ class Model:
 
     def place(self, array: NDArray[Any]) -> Any:
         """Return an array as an OrtValue on the device; on the CPU the two share their memory."""
-        with _short_of_memory():
-            return self._runtime.OrtValue.ortvalue_from_numpy(array, self.device, 0)
+        with short_of_memory():
+            return self._runtime.OrtValue.ortvalue_from_numpy(array, self.memory, 0)
 
     def bound(
         self, name: str, inputs: Mapping[str, Any], into: Mapping[str, Any] | None = None
@@ -113,39 +111,29 @@ class Model:
         -------
         dict of OrtValue
         """
-        session = self.session(name)
-        binding = session.io_binding()
-        for key, value in inputs.items():
-            if isinstance(value, np.ndarray):
-                binding.bind_cpu_input(key, np.ascontiguousarray(value))
-            else:
-                binding.bind_ortvalue_input(key, value)
         outputs = list(GRAPHS[name].outputs) if name in GRAPHS else [MOVES[name]]
-        for key in outputs:
-            if into and key in into:
-                binding.bind_ortvalue_output(key, into[key])
-            else:
-                binding.bind_output(key, self.device, 0)
-        with _short_of_memory():
-            binding.synchronize_inputs()
-            session.run_with_iobinding(binding)
-            binding.synchronize_outputs()
-        return dict(zip(outputs, binding.get_outputs(), strict=True))
+        return self.session(name).run(inputs, outputs, into or {})
 
-    def session(self, name: str) -> Any:
+    def session(self, name: str) -> Session:
         """Return the session of a graph, which is made when it is first wanted."""
         if name not in self._sessions:
-            session = self._open(name, [_CPU] if self.device == "cpu" else _gpu())
-            if self.device == "cuda" and _CUDA not in session.get_providers():
+            if self.device.startswith("openvino") and name in _HEAVY:
+                self._sessions[name] = self._openvino(name, self.device)
+                return self._sessions[name]
+            session = self._open(name, self.memory)
+            if self.memory == "cuda" and CUDA not in session.providers:
                 raise RuntimeError(
                     f"ONNX Runtime ran other graphs on the GPU, but not {name}: it offers only "
-                    f"{', '.join(session.get_providers())}; take device='cpu'"
+                    f"{', '.join(session.providers)}; take device='cpu'"
                 )
             self._sessions[name] = session
         return self._sessions[name]
 
-    def _choose(self, device: Device) -> Literal["cpu", "cuda"]:
-        offered = _CUDA in self._runtime.get_available_providers()
+    def _choose(self, device: Device) -> Literal["cpu", "cuda", "openvino", "openvino-bf16"]:
+        if device == "openvino" or device == "openvino-bf16":
+            self._sessions["memory_attention"] = self._openvino("memory_attention", device)
+            return device
+        offered = CUDA in self._runtime.get_available_providers()
         if device == "cpu" or (device == "auto" and not offered):
             return "cpu"
         if not offered:
@@ -153,8 +141,8 @@ class Model:
                 "device is 'cuda', but the installed ONNX Runtime has no CUDA; install the extra "
                 "gpu instead of cpu: pip uninstall onnxruntime; pip install 'iosfast[gpu]'"
             )
-        session = self._open("point_prompt", _gpu())  # it lists CUDA also where there is none
-        if _CUDA in session.get_providers():
+        session = self._open("point_prompt", "cuda")  # it lists CUDA also where there is none
+        if CUDA in session.providers:
             self._sessions["point_prompt"] = session
             return "cuda"
         reason = (
@@ -166,37 +154,17 @@ class Model:
         warn(f"{reason}; the model runs on the CPU, which is many times slower")
         return "cpu"
 
-    def _open(self, name: str, providers: list[Any]) -> Any:
-        options = self._runtime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.log_severity_level = 3
-        if name == "image_encoder" and self.manifest.image_size > 512:
-            # its arena would keep 0.7 GiB at 1024 pixels, beside those of the other graphs
-            options.enable_cpu_mem_arena = False
+    def _open(self, name: str, memory: str) -> OnnxRuntime:
+        # at 1024 pixels the encoder's arena would keep 0.7 GiB, beside those of the other graphs
+        arena = name != "image_encoder" or self.manifest.image_size <= 512
         path = self._folder / f"{name}.onnx"
-        try:
-            return self._runtime.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # the runtime has error classes of its own for everything
-            raise ReadError(f"ONNX Runtime cannot load it: {error}", path) from error
+        return OnnxRuntime(self._runtime, path, device=memory, threads=self._threads, arena=arena)
+
+    def _openvino(self, name: str, device: str) -> OpenVino:
+        bfloat16 = device == "openvino-bf16"
+        path = self._folder / f"{name}.onnx"
+        return OpenVino(self._runtime, path, bfloat16=bfloat16, threads=self._threads)
 
     def _read_constants(self) -> dict[str, NDArray[np.float32]]:
         with np.load(self._folder / CONSTANTS, allow_pickle=False) as arrays:
             return dict(arrays)
-
-
-def _gpu() -> list[Any]:
-    # TF32 would round float32 products to 10 bits; by default arenas double when they grow
-    options = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
-    return [(_CUDA, options), _CPU]
-
-
-@contextmanager
-def _short_of_memory() -> Iterator[None]:
-    """Turn the runtime's errors about memory into MemoryError."""
-    try:
-        yield
-    except Exception as error:  # the runtime has error classes of its own for everything
-        text = str(error).lower()
-        if any(sign in text for sign in _MEMORY):
-            raise MemoryError(" ".join(str(error).split())[:300]) from error
-        raise

@@ -15,6 +15,7 @@ from ..front import Followed
 from ..prompts import Prompt
 from .model import Device, Model
 from .propagate import Found, Said, Task, propagate
+from .sessions import OPENVINO
 
 Float = NDArray[np.float32]
 
@@ -48,7 +49,7 @@ def follow(
         from the first ones.
     model : path or Model
         What `export` has made.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "openvino", "openvino-bf16"}
         See `Model`.
     batch_size : int or "auto"
         Objects, and maps to encode, at a time. "auto" takes 1 on the CPU, where more are not
@@ -116,16 +117,19 @@ def follow(
 
 
 def _rows(model: Model) -> int:
-    if model.device == "cpu":
+    if model.memory == "cpu":
         return 1
     return max(1, min(64, 16 * 1024**2 // model.manifest.image_size**2))
 
 
 def _notes(model: Model) -> tuple[str, ...]:
     manifest = model.manifest
+    own = [name for name in model.providers if name.startswith(OPENVINO)]
+    others = [name for name in model.providers if name not in own]
+    ran = [f"{', '.join(others)} of ONNX Runtime {model.runtime_version}", *own]
     return (
         f"{manifest.model} at {manifest.image_size} pixels, {manifest.precision}, on "
-        f"{', '.join(model.providers)} of ONNX Runtime {model.runtime_version}",
+        f"{', '.join(ran)}",
     )
 
 

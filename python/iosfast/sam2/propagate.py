@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import warn
 from .memory import Pool, Remembered
 from .model import Model
+from .sessions import host
 
 Float = NDArray[np.float32]
 
@@ -335,7 +336,7 @@ class _Rows:
             before = self._drawn() if drawn else self._decode(conditioned)
             found = self._corrected(conditioned, before)
         self._remember(found)
-        logits, score, quality = (_host(found[key]) for key in ("logits", "score", "quality"))
+        logits, score, quality = (host(found[key]) for key in ("logits", "score", "quality"))
         return [
             Found(
                 row.active.number,
@@ -386,7 +387,7 @@ class _Rows:
         prompt = self._model.bound("point_prompt", {"points": points, "labels": labels})
         dense = None
         if before is not None:
-            logits = np.clip(_host(before["logits"]), -_LARGEST_LOGIT, _LARGEST_LOGIT)
+            logits = np.clip(host(before["logits"]), -_LARGEST_LOGIT, _LARGEST_LOGIT)
             dense = self._model.bound("logit_prompt", {"logits": logits})["dense"]
         return self._decode(conditioned, prompt["tokens"], dense, points.shape[1] <= 1)
 
@@ -402,7 +403,7 @@ class _Rows:
             "logits": shrunk["logits"],
             "score": np.where(there, np.float32(_DRAWN), np.float32(-_DRAWN)),
             "quality": there.astype(np.float32),
-            "pointer": np.where(there, _host(found["pointer"]), self._constant("no_pointer")),
+            "pointer": np.where(there, host(found["pointer"]), self._constant("no_pointer")),
         }
 
     def _remember(self, found: Mapping[str, Any]) -> None:
@@ -414,14 +415,9 @@ class _Rows:
         }
         memory = self._model.bound("memory_encoder", inputs)["memory"]
         places = [row.known.place(row.index, row.direction, first=row.begins) for row in self._rows]
-        self._pool.write(places, memory, _host(found["pointer"]))
+        self._pool.write(places, memory, host(found["pointer"]))
 
 
 def _said(row: _Row) -> Said:
     assert row.said is not None
     return row.said
-
-
-def _host(value: Any) -> NDArray[Any]:
-    """Return an OrtValue as an array."""
-    return value if isinstance(value, np.ndarray) else value.numpy()
