@@ -37,6 +37,10 @@ class WriteError(OSError):
     """Results could not be written; nothing partial was left in their place."""
 
 
+class DeviceError(RuntimeError):
+    """What was asked to run on cannot be used here."""
+
+
 class IosfastWarning(UserWarning):
     """Something was assumed, left out or looks wrong; the result is usable, with care."""
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import __version__
-from ..errors import IosfastWarning
+from ..errors import DeviceError, IosfastWarning
 from ..progress import heeding_interrupts
 from . import annotate, demo, episodes, evaluate, info, preprocess, report, sam2, segment
 
@@ -30,7 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return FAILED
-    except (OSError, ValueError, TypeError, ImportError, MemoryError, ArithmeticError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        ImportError,
+        MemoryError,
+        ArithmeticError,
+        DeviceError,
+    ) as error:
         print("iosfast: error:", *_message(error).splitlines(), file=sys.stderr)
         return FAILED
     return 0

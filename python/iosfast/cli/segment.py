@@ -22,14 +22,16 @@ _NAMED = 6
 def add_to(commands: Any) -> None:
     """Add the command."""
     from ..annotations.annotations import Format
+    from ..sam2.model import Device
     from ..segment import Direction, Method
 
     parser = commands.add_parser(
         "segment",
         help="outline waves in every map, from prompts on some",
         description="Outline waves in every map, from prompts on some, or from what the program "
-        "proposes; print what was found and which maps a person should look at; write masks, "
-        "labels, the prompts, and a picture.",
+        "proposes, without a network (method front) or with SAM 2 (method sam2); print what was "
+        "found and which maps a person should look at; write masks, labels, the prompts, and a "
+        "picture.",
     )
     parser.add_argument(
         "source", type=Path, metavar="MAPS_OR_CLIP", help="folder of maps, or of images of a clip"
@@ -56,7 +58,12 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--no-picture", action="store_true", help="draw nothing")
     group = parser.add_argument_group("finding")
-    group.add_argument("--method", choices=get_args(Method), default="front")
+    group.add_argument(
+        "--method",
+        choices=get_args(Method),
+        default="front",
+        help="front (default) needs no weights; sam2 needs --model",
+    )
     group.add_argument(
         "--direction",
         choices=get_args(Direction),
@@ -71,6 +78,23 @@ def add_to(commands: Any) -> None:
     group.add_argument("--max-speed-mm-min", type=float, metavar="SPEED")
     group.add_argument("--pixel-size-mm", type=number, metavar="MM", help="if the maps lack it")
     group.add_argument("--threads", type=int, default=0, help="default: one per core")
+    group = parser.add_argument_group("method sam2")
+    group.add_argument(
+        "--model", type=Path, metavar="DIR", help="what 'iosfast sam2 export' has made; needed"
+    )
+    group.add_argument(
+        "--device",
+        choices=get_args(Device),
+        default="auto",
+        help="where to run; auto (default): a GPU if there is one, else the CPU",
+    )
+    group.add_argument(
+        "--batch-size",
+        type=batch_size,
+        default="auto",
+        metavar="N|auto",
+        help="objects at a time; auto (default): 1 on a CPU, what fits on a GPU",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -97,6 +121,9 @@ def _run(options: argparse.Namespace) -> None:
         pixel_size_mm=options.pixel_size_mm,
         direction=options.direction,
         correct_backwards=options.correct_backwards,
+        model=options.model,
+        device=options.device,
+        batch_size=options.batch_size,
         threads=options.threads,
         **limits,
     )
@@ -111,6 +138,11 @@ def _run(options: argparse.Namespace) -> None:
     )
     report(found)
     print(f"segmentation: {out}")
+
+
+def batch_size(text: str) -> int | Literal["auto"]:
+    """Return a number of objects, or "auto"."""
+    return "auto" if text == "auto" else int(text)
 
 
 def report(found: Segmentation) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import arguments
-from ..errors import warn
+from ..errors import DeviceError, warn
 from .extras import needed
 from .manifest import CONSTANTS, GRAPHS, MOVES, Manifest, read_manifest
 from .sessions import CUDA, OnnxRuntime, OpenVino, Session, short_of_memory
@@ -55,7 +55,7 @@ class Model:
         If the folder is no model, or anything in it was changed.
     ImportError
         If ONNX Runtime is missing, or OpenVINO where it is asked for.
-    RuntimeError
+    DeviceError
         If `device` is "cuda" and no GPU can be used, or "openvino-bf16" and the CPU does not
         compute in bfloat16.
     MemoryError
@@ -122,7 +122,7 @@ class Model:
                 return self._sessions[name]
             session = self._open(name, self.memory)
             if self.memory == "cuda" and CUDA not in session.providers:
-                raise RuntimeError(
+                raise DeviceError(
                     f"ONNX Runtime ran other graphs on the GPU, but not {name}: it offers only "
                     f"{', '.join(session.providers)}; take device='cpu'"
                 )
@@ -137,7 +137,7 @@ class Model:
         if device == "cpu" or (device == "auto" and not offered):
             return "cpu"
         if not offered:
-            raise RuntimeError(
+            raise DeviceError(
                 "device is 'cuda', but the installed ONNX Runtime has no CUDA; install the extra "
                 "gpu instead of cpu: pip uninstall onnxruntime; pip install 'iosfast[gpu]'"
             )
@@ -150,7 +150,7 @@ class Model:
             "messages above tell more"
         )
         if device == "cuda":
-            raise RuntimeError(f"device is 'cuda', but {reason}")
+            raise DeviceError(f"device is 'cuda', but {reason}")
         warn(f"{reason}; the model runs on the CPU, which is many times slower")
         return "cpu"
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ReadError
+from ..errors import DeviceError, ReadError
 from .extras import needed
 
 CPU, CUDA, OPENVINO = "CPUExecutionProvider", "CUDAExecutionProvider", "OpenVINO"
@@ -109,7 +109,7 @@ class OpenVino:
 
     Raises
     ------
-    RuntimeError
+    DeviceError
         If the CPU cannot compute in bfloat16.
     """
 
@@ -118,7 +118,7 @@ class OpenVino:
         core = openvino.Core()
         if bfloat16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             name = core.get_property("CPU", "FULL_DEVICE_NAME")
-            raise RuntimeError(
+            raise DeviceError(
                 f"device is 'openvino-bf16', but this CPU ({name}) does not compute in bfloat16; "
                 "take device='openvino' or 'cpu'"
             )
