@@ -58,6 +58,8 @@ class Table:
 def pytest_addoption(parser):
     parser.addoption("--results", type=Path, help="write the table of ratios to this file")
     parser.addoption("--pictures", type=Path, help="draw the worst clips into this folder")
+    parser.addoption("--sam2-checkpoint", type=Path, help="weights; random ones are the default")
+    parser.addoption("--sam2-models", type=Path, help="keep exported models in this folder")
 
 
 def pytest_configure(config):

@@ -15,6 +15,7 @@ except ImportError as _error:
 from . import figures, sam2, simulate
 from .annotations import Annotations
 from .clips import Clip, read_clip
+from .comparison import Comparison, compare
 from .episode_clips import extract_clips
 from .episode_tables import read_episodes, write_episodes
 from .episodes import Episode, find_episodes
@@ -36,6 +37,7 @@ from .video import tracking_video
 __all__ = [
     "Annotations",
     "Clip",
+    "Comparison",
     "Episode",
     "Evaluation",
     "IosfastWarning",
@@ -51,6 +53,7 @@ __all__ = [
     "Segmentation",
     "WriteError",
     "__version__",
+    "compare",
     "cortex_mask",
     "evaluate",
     "extract_clips",

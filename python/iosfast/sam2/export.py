@@ -26,9 +26,8 @@ from .model import Model
 #: Version of ONNX's operators: the first with LayerNormalization.
 _OPSET = 17
 _LIBRARIES = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
-#: Graphs whose products with weights are 8 bits wide in int8: where most of the time goes into
-#: such products. In memory attention most goes into those of queries and keys.
-_QUANTIZED = ("image_encoder",)
+#: Graphs whose products with weights are 8 bits wide in int8: where the time goes.
+_QUANTIZED = ("image_encoder", "memory_attention", "memory_attention_padded")
 
 
 def export(
@@ -53,7 +52,8 @@ def export(
         512, which takes a quarter to a tenth of the time. Any multiple of 64 from 128 to 2048
         works.
     precision : {"fp32", "fp16", "int8"}
-        Of the weights: float32; float16, for GPUs; 8-bit integers in the image encoder, for CPUs.
+        Of the weights: float32; float16, for GPUs; 8-bit integers in the image encoder and memory
+        attention, for CPUs.
     threads : int
         Of the CPU, for the comparison; 0 for one per core.
     progress : callable, optional
