@@ -59,6 +59,8 @@ def test_clip_of_maps():
     assert clip.pixel_size_mm == 0.02
     assert "20230923_000003 to 20230923_000007" in repr(clip)
     assert len(Clip.of(maps)) == len(maps)
+    assert np.shares_memory(clip.change, maps.change)  # as many maps as there are on disk
+    assert np.shares_memory(clip.rgb, maps.rgb)
 
 
 def test_names_are_those_of_the_published_layout(tmp_path):
@@ -73,6 +75,7 @@ def test_unknown_pixels_outside_of_the_cortex_are_no_change():
     change = maps.change.copy()
     change[1, ~MASK] = np.nan
     clip = Clip.of(Maps(maps.info, MASK, _stacks={"change": change, "rgb": maps.rgb}))
+    assert np.isnan(change[1][~MASK]).all()  # the maps themselves stay as they are
     assert (clip.change[1][~MASK] == 0).all()
     np.testing.assert_array_equal(clip.change[1][MASK], change[1][MASK])
     ratio = replace(maps.info, recipe=Recipe(change="ratio"))

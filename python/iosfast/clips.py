@@ -105,7 +105,8 @@ class Clip:
     def of(cls, maps: Maps, start: int = 0, stop: int | None = None) -> Self:
         """Return the clip of the maps [start, stop).
 
-        Values that are not finite become "no change" outside of the mask, where nothing is known.
+        Values that are not finite become "no change" outside of the mask, where nothing is known;
+        only then are the maps copied. Those of a folder stay on disk, however many there are.
 
         Parameters
         ----------
@@ -122,15 +123,14 @@ class Clip:
             raise TypeError(f"maps must be Maps, as preprocess and load return them, not {maps!r}")
         first = arguments.integer("start", start, 0, max(0, len(maps) - 1))
         last = len(maps) if stop is None else arguments.integer("stop", stop, first + 1, len(maps))
-        change = np.array(maps.change[first:last], np.float32)
+        change = np.asarray(maps.change[first:last])
         if maps.mask is not None:
-            unknown = ~np.isfinite(change) & ~maps.mask
-            change[unknown] = 1 if maps.recipe.change == "ratio" else 0
+            change = _known(change, maps.mask, 1 if maps.recipe.change == "ratio" else 0)
         return cls(
             change=change,
             times_s=maps.times_s[first:last].copy(),
             names=map_names(maps.info)[first:last],
-            rgb=np.array(maps.rgb[first:last]),
+            rgb=np.asarray(maps.rgb[first:last]),
             pixel_size_mm=maps.pixel_size_mm,
             mask=maps.mask,
             path=maps.path,
@@ -152,6 +152,20 @@ class Clip:
     def __repr__(self) -> str:
         t, y, x = self.change.shape
         return f"<Clip {t} maps of {y} x {x} pixels, {self.names[0]} to {self.names[-1]}>"
+
+
+def _known(
+    change: NDArray[np.float32], mask: NDArray[np.bool_], otherwise: float
+) -> NDArray[np.float32]:
+    """Replace what is not finite outside of the mask, in a copy if there is any."""
+    copied = False
+    for i in range(len(change)):
+        unknown = ~np.isfinite(change[i]) & ~mask
+        if unknown.any():
+            change = change if copied else change.copy()
+            copied = True
+            change[i][unknown] = otherwise
+    return change
 
 
 def map_names(info: Info) -> tuple[str, ...]:
