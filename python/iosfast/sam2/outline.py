@@ -13,6 +13,7 @@ from .. import arguments
 from ..clips import Clip
 from ..front import Followed
 from ..prompts import Prompt
+from .device_memory import free_device_bytes, rows_that_fit
 from .model import Device, Model
 from .propagate import Found, Said, Task, propagate
 from .sessions import OPENVINO
@@ -53,8 +54,9 @@ def follow(
         See `Model`.
     batch_size : int or "auto"
         Objects, and maps to encode, at a time. "auto" takes 1 on the CPU, where more are not
-        faster: then no bit depends on what else is followed. On a GPU it takes 16, or up to 64 of
-        smaller images. If the memory does not suffice, it goes on with fewer, with a warning.
+        faster: then no bit depends on what else is followed. On a GPU it takes what fits into the
+        memory that is free there, up to 64. If that does not suffice, it goes on with fewer, with
+        a warning.
     correct_backwards : bool
         Take all prompts of an object as first ones, which count for all maps.
     threads : int
@@ -119,7 +121,7 @@ def follow(
 def _rows(model: Model) -> int:
     if model.memory == "cpu":
         return 1
-    return max(1, min(64, 16 * 1024**2 // model.manifest.image_size**2))
+    return rows_that_fit(model.manifest, free_device_bytes())
 
 
 def _notes(model: Model) -> tuple[str, ...]:
