@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from sam2_reference import SIZE
 
 from iosfast import IosfastWarning
-from iosfast.sam2 import Model
+from iosfast.sam2 import Model, export
 from iosfast.sam2.checkpoint import build_predictor
 from iosfast.sam2.manifest import FileRecord, read_manifest
 from iosfast.sam2.memory import Remembered
@@ -202,6 +203,20 @@ def test_objects_that_hide_and_appear_again(shy, images):
         assert (changes == 1).any()
         assert (changes == -1).any()
     assert compare(found, of_sam2(shy[1], flickering, case)) <= 1e-5
+
+
+def test_it_equals_sam2_at_1024(sam2_folder, tmp_path, monkeypatch):
+    verify = sys.modules["iosfast.sam2.verify"]
+    monkeypatch.setattr(verify, "cases", lambda predictor: [])  # whole maps are compared here
+    checkpoint = sam2_folder / "checkpoint.pt"
+    with pytest.warns(IosfastWarning, match="is not the official checkpoint"):
+        export(checkpoint, tmp_path / "model", image_size=1024)
+    large = sam2_reference.moving(3, 2, (1024, 1024))
+    case = {"said": {1: {0: points((300, 500), (700, 200), labels=[1, 0])}}}
+    found = found_of(Model(tmp_path / "model", device="cpu"), [task_of(large, case)])
+    found = {key[1:]: logits for key, logits in found.items()}
+    assert len(found) == 2
+    assert compare(found, of_sam2(build_predictor(checkpoint, 1024), large, case)) <= 1e-5
 
 
 class Wrong:
