@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import openvino
@@ -52,6 +53,17 @@ def test_openvino_gives_the_same(sam2_folder, images, expected):
     np.testing.assert_array_equal(found, again)
 
 
+def test_what_openvino_gave_stays_when_it_runs_again(sam2_folder, images):
+    ours, runtime = (
+        Model(sam2_folder / "model", device=device, threads=1) for device in ("openvino", "cpu")
+    )
+    found = [ours.run("image_encoder", {"images": images[[i]]}) for i in range(3)]
+    for i, one in enumerate(found):
+        for name, expected in runtime.run("image_encoder", {"images": images[[i]]}).items():
+            scale = np.abs(expected).max()
+            np.testing.assert_allclose(one[name], expected, rtol=0, atol=1e-5 * scale)
+
+
 class Core:
     """OpenVINO on a CPU that can or cannot compute in bfloat16."""
 
@@ -91,6 +103,12 @@ def test_a_graph_that_openvino_cannot_load_is_named(sam2_folder, monkeypatch):
     core.compile_model = failing
     monkeypatch.setattr(openvino, "Core", core)
     with pytest.raises(iosfast.ReadError, match="OpenVINO cannot load it: operation Foo is not"):
+        Model(sam2_folder / "model", device="openvino")
+
+
+def test_openvino_is_named_where_it_is_missing(sam2_folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ImportError, match=r"needs openvino.*pip install 'iosfast\[openvino\]'"):
         Model(sam2_folder / "model", device="openvino")
 
 

@@ -14,7 +14,7 @@ from .. import arguments
 from ..errors import DeviceError, warn
 from .extras import needed
 from .manifest import CONSTANTS, GRAPHS, MOVES, Manifest, read_manifest
-from .sessions import CUDA, OnnxRuntime, OpenVino, Session, short_of_memory
+from .sessions import CUDA, OnnxRuntime, OpenVino, Session, host, short_of_memory
 
 Device = Literal["auto", "cpu", "cuda", "openvino", "openvino-bf16"]
 
@@ -88,7 +88,7 @@ class Model:
 
     def run(self, name: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run a graph of `GRAPHS` on arrays; return its outputs by their names."""
-        return {key: value.numpy() for key, value in self.bound(name, inputs).items()}
+        return {key: host(value) for key, value in self.bound(name, inputs).items()}
 
     def place(self, array: NDArray[Any]) -> Any:
         """Return an array as an OrtValue on the device; on the CPU the two share their memory."""
@@ -109,7 +109,7 @@ class Model:
 
         Returns
         -------
-        dict of OrtValue
+        dict of OrtValue or ndarray
         """
         outputs = list(GRAPHS[name].outputs) if name in GRAPHS else [MOVES[name]]
         return self.session(name).run(inputs, outputs, into or {})
@@ -163,7 +163,7 @@ class Model:
     def _openvino(self, name: str, device: str) -> OpenVino:
         bfloat16 = device == "openvino-bf16"
         path = self._folder / f"{name}.onnx"
-        return OpenVino(self._runtime, path, bfloat16=bfloat16, threads=self._threads)
+        return OpenVino(path, bfloat16=bfloat16, threads=self._threads)
 
     def _read_constants(self) -> dict[str, NDArray[np.float32]]:
         with np.load(self._folder / CONSTANTS, allow_pickle=False) as arrays:

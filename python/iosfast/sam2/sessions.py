@@ -95,12 +95,10 @@ class OnnxRuntime:
 
 
 class OpenVino:
-    """A graph on the CPU in OpenVINO, between values of ONNX Runtime.
+    """A graph on the CPU in OpenVINO, which gives arrays.
 
     Parameters
     ----------
-    runtime : module
-        ONNX Runtime.
     path : Path
     bfloat16 : bool
         Whether products of matrices are of bfloat16.
@@ -113,7 +111,7 @@ class OpenVino:
         If the CPU cannot compute in bfloat16.
     """
 
-    def __init__(self, runtime: Any, path: Path, *, bfloat16: bool, threads: int) -> None:
+    def __init__(self, path: Path, *, bfloat16: bool, threads: int) -> None:
         openvino = needed("openvino", "running SAM 2 with OpenVINO")
         core = openvino.Core()
         if bfloat16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -133,7 +131,6 @@ class OpenVino:
             self._graph = core.compile_model(str(path), "CPU", options)
         except Exception as error:  # it raises RuntimeError and others for everything
             raise ReadError(f"OpenVINO cannot load it: {error}", path) from error
-        self._value = runtime.OrtValue.ortvalue_from_numpy
         self._version = openvino.__version__.partition("-")[0]
         self._request = self._graph.create_infer_request()
 
@@ -147,15 +144,13 @@ class OpenVino:
     def run(
         self, inputs: Mapping[str, Any], outputs: Sequence[str], into: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """See `Session`; nothing is written into given values."""
+        """See `Session`; nothing can be written into given values."""
         assert not into
         arrays = {key: host(value) for key, value in inputs.items()}
         with short_of_memory():
             self._request.infer(arrays, share_inputs=True)
         # the request writes the next results over these
-        return {
-            key: self._value(self._request.get_tensor(key).data.copy(), "cpu", 0) for key in outputs
-        }
+        return {key: self._request.get_tensor(key).data.copy() for key in outputs}
 
 
 def host(value: Any) -> NDArray[Any]:
