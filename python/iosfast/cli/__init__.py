@@ -11,7 +11,18 @@ from typing import Any
 from .. import __version__
 from ..errors import IosfastWarning
 from ..progress import heeding_interrupts
-from . import annotate, demo, episodes, evaluate, info, preprocess, report, sam2, segment
+from . import (
+    annotate,
+    demo,
+    episodes,
+    evaluate,
+    info,
+    preprocess,
+    reconstruct,
+    report,
+    sam2,
+    segment,
+)
 
 #: Exit codes: an error of the data or the disk; misuse (argparse's own); Ctrl-C.
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -55,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"iosfast {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (preprocess, info, episodes, segment, report, annotate, evaluate, sam2, demo):
+    of_waves = (preprocess, info, episodes, segment, report, annotate, evaluate, sam2)
+    for command in (*of_waves, reconstruct, demo):
         command.add_to(commands)
     return parser

@@ -134,8 +134,9 @@ class ClipEncoder:
         clips = clips.permute(0, 2, 1, 5, 3, 4)
         number = clips.shape[1]
         flat = clips.reshape(count * number, channels, self.frames, height, width)
-        parts = flat.split(batch or len(flat))
-        given = torch.cat([self._run(part) for part in parts])
+        size = batch or len(flat)
+        parts = range(0, len(flat), size)
+        given = torch.cat([self._run(flat[first : first + size]) for first in parts])
         given = given.reshape(count, number, -1, self.frames).transpose(1, 2).flatten(2)
         return given @ self._averaging(length, number).to(given)
 

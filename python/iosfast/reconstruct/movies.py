@@ -134,4 +134,5 @@ def _disc(
     centers = np.abs((centers + size) % (2 * size) - size)  # turns around at the border
     y, x = np.mgrid[: shape[0], : shape[1]]
     far = np.hypot(y - centers[:, 0, None, None], x - centers[:, 1, None, None])
-    return np.clip(radius - far + 0.5, 0, 1)
+    inside: NDArray[np.float64] = np.clip(radius - far + 0.5, 0, 1)
+    return inside

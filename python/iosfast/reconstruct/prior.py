@@ -56,10 +56,11 @@ class Prior:
         ft = torch.fft.fftfreq(t, device=device)[:, None, None]
         fy = torch.fft.fftfreq(y, device=device)[None, :, None]
         fx = torch.fft.fftfreq(x, device=device)[None, None]
-        square = self.floor**2 + fy**2 + fx**2 + (self.time * ft) ** 2
+        square: Tensor = self.floor**2 + fy**2 + fx**2 + (self.time * ft) ** 2
         full = square ** (-self.exponent / 2)
         full /= full.pow(2).mean().sqrt()
-        return full[..., : x // 2 + 1]
+        half: Tensor = full[..., : x // 2 + 1]
+        return half
 
 
 def most_probable(
@@ -93,7 +94,8 @@ def most_probable(
     def movie_of(z: Tensor) -> Tensor:
         whole = torch.fft.irfftn(amplitude * torch.fft.rfftn(z), s=padded)
         inside = whole[: shape[0], : shape[1], : shape[2]]
-        return prior.mean + prior.contrast * inside * mask
+        movie: Tensor = prior.mean + prior.contrast * inside * mask
+        return movie
 
     z = torch.zeros(padded, device=mask.device, requires_grad=True)
     optimizer = torch.optim.Adam([z], LEARNING_RATE, BETAS)

@@ -74,12 +74,10 @@ def correlation_by_lag(
     found, shown = _compared(movie, truth, mask, skip)
     frames = len(found)
     max_lag = arguments.integer("max_lag", max_lag, 0, max(0, frames - 2))
-    values = [
-        _pearson(
-            found[max(0, lag) : frames + min(0, lag)], shown[max(0, -lag) : frames - max(0, lag)]
-        )
-        for lag in range(-max_lag, max_lag + 1)
-    ]
+    values = []
+    for lag in range(-max_lag, max_lag + 1):
+        late, early = max(0, lag), max(0, -lag)
+        values.append(_pearson(found[late : frames - early], shown[early : frames - late]))
     return np.array(values)
 
 

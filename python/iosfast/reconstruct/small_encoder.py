@@ -186,7 +186,7 @@ def train(
                     terms = given - clean * torch.log(given + 1e-8)
                     loss = torch.where(known, terms, 0).sum() / known.sum().clamp_min(1)
                     optimizer.zero_grad()
-                    loss.backward()
+                    torch.autograd.backward(loss)
                     optimizer.step()
                     schedule.step()
                     losses[epoch] += loss.item() / len(examples)
