@@ -22,8 +22,8 @@ from .small_encoder import SmallEncoder, train
 
 #: Small, so that the demo takes about two minutes on two cores.
 SHAPE, FRAMES = (18, 32), 64
-NEURONS = (60, 120, 240)
-MEMBERS, TRAINING_MOVIES, TRAINING_FRAMES, EPOCHS, FEATURES = 3, 24, 60, 10, 9
+NEURONS = (75, 150, 300)
+MEMBERS, TRAINING_MOVIES, TRAINING_FRAMES, EPOCHS, FEATURES = 3, 40, 60, 15, 12
 ITERATIONS, PATIENCE = 60, 15
 SKIP = 10
 METHOD: Method = "map"

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from .. import arguments
+from ..errors import warn
 from ..progress import progress_for
 from . import bauer2026
 from . import prior as maximum
@@ -212,6 +213,11 @@ def reconstruct(
                 else:
                     maximum.most_probable(objectives, pixels, frames, most, course, believed)
             update((number + 1) * most)
+    if held_out.size and not all(course.chosen for course in courses):
+        warn(
+            "no movie explains the neurons that are held out better than a grey one, which is the "
+            "result; give more neurons, or an encoder that predicts them better, or holdout=0"
+        )
     return _result(courses, most, sigma, fitted, held_out, inside, method)
 
 
@@ -265,7 +271,7 @@ def _result(
     members = np.stack([movie.cpu().numpy() for movie in movies if movie is not None])
     mean = torch.from_numpy(members).mean(0)
     if sigma:
-        mean = blurred(mean, sigma, (0, 1, 2), int(4 * sigma + 0.5))
+        mean = blurred(mean.double(), sigma, (0, 1, 2), int(4 * sigma + 0.5)).float()
     losses = np.full((2, len(courses), iterations), np.nan)
     for number, course in enumerate(courses):
         losses[0, number, : len(course.loss)] = course.loss

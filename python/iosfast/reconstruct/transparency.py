@@ -124,7 +124,7 @@ def transparency_mask(
             loss = torch.where(known, difference, 0).pow(2).sum() / known.sum().clamp_min(1)
             wanted = [alpha, picture, *([beside] if traces is not None else [])]
             by_alpha, *others = torch.autograd.grad(loss, wanted)
-            norm = torch.sqrt(sum((g.pow(2).sum() for g in (by_alpha, *others)), loss * 0))
+            norm = torch.cat([g.flatten() for g in (by_alpha, *others)]).norm()
             step = (by_alpha / (norm + _NORM_FLOOR)).clamp(-CLIP, CLIP).mean(0)
             mask = mask - LEARNING_RATE * blurred(step, BLUR_SIGMA, (0, 1), BLUR_RADIUS)
             update(i + 1)
