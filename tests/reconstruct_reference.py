@@ -111,7 +111,9 @@ def published_responses(weights, sizes, mouse, clip):
         )
         inner = inner / (1 + np.exp(-gate))[:, None, None, None]
         inner = normed(point(inner, f"{name}.conv_pwl.0.weight"), f"{name}.conv_pwl.1")
-        beside = x[:, :, ::stride, ::stride]
+        sizes_now = x.shape[2:]
+        rows, columns = (np.arange(-(-n // stride)) * n // -(-n // stride) for n in sizes_now)
+        beside = x[:, :, rows][..., columns]
         x = inner + normed(tiled(beside, len(inner)), f"{name}.bn_sc")
     x = x.mean((2, 3))
 

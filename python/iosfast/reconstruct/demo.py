@@ -84,17 +84,17 @@ def _run(out: Path, seed: int) -> None:
             encoders, answers[0], shape=SHAPE, behaviour=behaviour[0], method=METHOD,
             neurons=np.arange(count), iterations=ITERATIONS, patience=PATIENCE, seed=seed,
         )  # fmt: skip
-        by_neurons[count] = [score(m, truth, skip=SKIP) for m in found.members]
+        by_neurons[count] = [_scored(m, truth) for m in found.members]
     assert found is not None
     members = found.members
     by_members = {
         n: [
-            score(members[list(some)].mean(axis=0), truth, skip=SKIP)
+            _scored(members[list(some)].mean(axis=0), truth)
             for some in itertools.combinations(range(MEMBERS), n)
         ]
         for n in range(1, MEMBERS + 1)
     }
-    whole = score(found.movie, truth, skip=SKIP)
+    whole = _scored(found.movie, truth)
     figure = comparison(
         truth, found.movie, by_neurons=by_neurons, by_members=by_members,
         title=f"Simulated cortex, {most} neurons, {MEMBERS} trained encoders: r = {whole:.2f}",
@@ -110,6 +110,11 @@ def _run(out: Path, seed: int) -> None:
     print(f"look at:   {picture}, {video}")
     print(f"numbers:   {table}")
     print("These are simulated neurons; r says nothing about what recordings would give.")
+
+
+def _scored(movie: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
+    """Score a movie; a grey one, which tells nothing, is 0."""
+    return score(movie, truth, skip=SKIP) if np.ptp(movie[SKIP:]) > 0 else 0.0
 
 
 def _recorded(

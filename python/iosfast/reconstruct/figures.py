@@ -166,25 +166,24 @@ def comparison(
         for values, label in ((by_neurons, "neurons"), (by_members, "members of the ensemble"))
         if values
     ]
-    tall = 2 * count * 0.2 + (2.6 if curves else 0)
-    figure = Figure(figsize=(9, 1.1 + tall), layout="constrained")
-    grid = figure.add_gridspec(
-        3 if curves else 2, count * 2, height_ratios=[1, 1, 2][: 3 if curves else 2]
-    )
+    inch = 9 / count * pair.shape[1] / width
+    figure = Figure(figsize=(9, 2 * inch + 0.8 + (2.8 if curves else 0)), layout="constrained")
+    heights = [2 * inch + 0.8, 2.8] if curves else [1]
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    axes = parts[0].subplots(2, count, squeeze=False)
     for column, t in enumerate(chosen):
         for row, part in enumerate((pair[t, :, :width], pair[t, :, width + 2 :])):
-            axis = figure.add_subplot(grid[row, 2 * column : 2 * column + 2])
+            axis = axes[row, column]
             axis.imshow(part, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axis.set_xticks([])
             axis.set_yticks([])
-            if row == 0:
-                axis.set_title(f"frame {t}", fontsize=8)
-            if column == 0:
-                axis.set_ylabel(("shown", "reconstructed")[row], fontsize=8)
-    each = count * 2 // max(1, len(curves))
-    for number, (values, label) in enumerate(curves):
-        axis = figure.add_subplot(grid[2, number * each : (number + 1) * each])
-        _curve(axis, values, label)
+        axes[0, column].set_title(f"frame {t}", fontsize=8)
+    for row, label in enumerate(("shown", "reconstructed")):
+        axes[row, 0].set_ylabel(label, fontsize=8)
+    if curves:
+        below = parts[1].subplots(1, len(curves), squeeze=False)[0]
+        for axis, (values, label) in zip(below, curves, strict=True):
+            _curve(axis, values, label)
     if title:
         figure.suptitle(title, fontsize=10)
     return figure
