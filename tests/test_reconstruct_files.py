@@ -49,7 +49,7 @@ def drawn(neurons, mouse, seed=0):
     for name, value in model.state_dict().items():
         if value.dtype.is_floating_point and not name.endswith("inv_freq"):
             noise = torch.rand(value.shape, generator=draw)
-            value.copy_(noise + 0.5 if "var" in name else (noise - 0.5))
+            value.copy_(noise + 0.5 if "var" in name else 3 * (noise - 0.5))
     model.core.stem[0].weight.data *= 0.02  # for movies up to 255
     return model.eval()
 
