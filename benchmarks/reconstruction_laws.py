@@ -46,13 +46,15 @@ class Size:
     epochs: int = 10
     map_iterations: int = 100
     bauer_iterations: int = 200
+    published_iterations: int = 1000
     exponents: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
 
 
 #: For the answers only.
 SMALL = Size(
     shape=(12, 12), frames=36, seeds=1, neurons=(50, 200), trained_neurons=40, members=2,
-    training_movies=6, epochs=4, map_iterations=40, bauer_iterations=40, exponents=(1.0, 1.5),
+    training_movies=6, epochs=4, map_iterations=40, bauer_iterations=40,
+    published_iterations=60, exponents=(1.0, 1.5),
 )  # fmt: skip
 
 
@@ -104,23 +106,51 @@ class Session:
         return score(movie, self.movie, skip=SKIP) if np.ptp(movie[SKIP:]) else 0.0
 
 
+class Rows:
+    """Values of each seed, by what they are."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._begin = time.perf_counter()
+        self._values: dict[str, list[list[float]]] = {}
+
+    def keep(self, name: str, values: list[float]) -> None:
+        self._values.setdefault(name, []).append(values)
+        shown = " ".join(f"{value:.3f}" for value in values)
+        self._say(f"{time.perf_counter() - self._begin:6.0f} s  {name}: {shown}")
+
+    def table(self) -> list[str]:
+        lines = ["| what | r |", "|---|---|"]
+        for name, rows in self._values.items():
+            cells = [
+                f"{of.mean():.3f} ({of.min():.3f} to {of.max():.3f})" for of in np.array(rows).T
+            ]
+            lines.append(f"| {name} | {'; '.join(cells)} |")
+        return lines
+
+
+def described(size: Size) -> list[str]:
+    shape = f"{size.shape[0]} x {size.shape[1]} pixels, {size.frames} frames"
+    return [
+        f"Simulated Gabor neurons, single trials, movies of {shape}, {size.seeds} seeds.",
+        f"r over all pixels and the frames from {SKIP} on: mean over seeds (lowest to highest).",
+        "Trained encoders are SmallEncoder,",
+        f"trained on {size.training_movies} movies of the same length.",
+    ]
+
+
 def laws(size: Size, say: Callable[[str], None] = lambda line: None) -> list[str]:
-    """Run everything; return the lines of the report, and raise if an exact law is broken."""
-    true: dict[str, list[list[float]]] = {}
-    begin = time.perf_counter()
-
-    def keep(name: str, values: list[float]) -> None:
-        true.setdefault(name, []).append(values)
-        shown = " ".join(f"{v:.3f}" for v in values)
-        say(f"{time.perf_counter() - begin:6.0f} s  {name}: {shown}")
-
+    """Run the laws; return the lines of the report, and raise if an exact one is broken."""
+    rows = Rows(say)
+    keep = rows.keep
+    counts = ", ".join(map(str, size.neurons))
     for seed in range(size.seeds):
         session = Session(seed, size, max(size.neurons))
         encoder = session.true()
         last = None
         for method in ("map", "bauer2026"):
             found = [session.read(encoder, method, neurons=np.arange(n)) for n in size.neurons]
-            keep(f"{method}, true encoder", [session.score(one) for one in found])
+            keep(f"{method}, true encoder, {counts} neurons", [session.score(one) for one in found])
             last = found[-1]
             by_lag = correlation_by_lag(last.movie, session.movie, skip=SKIP, max_lag=8)
             keep(f"{method}, lag of the peak (frames)", [float(by_lag.argmax() - 8)])
@@ -146,18 +176,7 @@ def laws(size: Size, say: Callable[[str], None] = lambda line: None) -> list[str
         once = session.read(encoder, "map", holdout=0, patience=None)
         keep("map, three times the iterations", [session.score(thrice) - session.score(once)])
         small = Session(seed, size, size.trained_neurons)
-        exponents = [Prior(exponent=e) for e in size.exponents]
-        keep(
-            f"map by exponent of the prior, true encoder of {small.most}",
-            [small.score(small.read(small.true(), "map", prior=p)) for p in exponents],
-        )
-        published = small.read(small.true(), "bauer2026")
-        keep(f"bauer2026, true encoder of {small.most}", [small.score(published)])
         encoders = [small.trained(member) for member in range(size.members)]
-        keep(
-            f"map by exponent of the prior, trained encoder of {small.most}",
-            [small.score(small.read(encoders[0], "map", prior=p)) for p in exponents],
-        )
         for method in ("map", "bauer2026"):
             ensemble = small.read(encoders, method)
             single = float(np.mean([small.score(m) for m in ensemble.members]))
@@ -165,34 +184,40 @@ def laws(size: Size, say: Callable[[str], None] = lambda line: None) -> list[str
                 f"{method}, trained encoders of {small.most}: mean single, mean of {size.members}",
                 [single, small.score(ensemble)],
             )
-    return _report(size, true)
-
-
-def _report(size: Size, found: dict[str, list[list[float]]]) -> list[str]:
-    shape = f"{size.shape[0]} x {size.shape[1]} pixels, {size.frames} frames"
-    lines = [
-        f"Simulated Gabor neurons, single trials, movies of {shape}, {size.seeds} seeds.",
-        f"r over all pixels and the frames from {SKIP} on: mean over seeds (lowest to highest).",
+    return [
+        *described(size),
         f"bauer2026 has at most {size.bauer_iterations} iterations, map {size.map_iterations};",
-        "both stop early by the held-out tenth of neurons. Trained encoders are SmallEncoder,",
-        f"trained on {size.training_movies} movies of the same length.",
+        "both stop early by the held-out tenth of neurons.",
         "",
-        "| what | r |",
-        "|---|---|",
+        *rows.table(),
+        "",
+        "Left-out neurons' values changed nothing, to the bit, in every seed.",
     ]
-    for name, rows in found.items():
-        values = np.array(rows)
-        cells = [
-            f"{column.mean():.3f} ({column.min():.3f} to {column.max():.3f})" for column in values.T
-        ]
-        of = ""
-        if "true encoder" in name and len(cells) == len(size.neurons) and "exponent" not in name:
-            of = " for " + ", ".join(map(str, size.neurons)) + " neurons"
-        if "exponent" in name:
-            of = " for " + ", ".join(map(str, size.exponents))
-        lines.append(f"| {name}{of} | {'; '.join(cells)} |")
-    lines += ["", "Left-out neurons' values changed nothing, to the bit, in every seed."]
-    return lines
+
+
+def methods(size: Size, say: Callable[[str], None] = lambda line: None) -> list[str]:
+    """Compare the methods, with wrong priors and with encoders that were trained."""
+    rows = Rows(say)
+    count = size.trained_neurons
+    for seed in range(size.seeds):
+        session = Session(seed, size, count)
+        for kind, encoder in (("true", session.true()), ("trained", session.trained(0))):
+            for exponent in size.exponents:
+                found = session.read(encoder, "map", prior=Prior(exponent=exponent))
+                name = f"map, exponent {exponent:g} of the prior, {kind} encoder"
+                rows.keep(name, [session.score(found)])
+            many = {"iterations": size.published_iterations}
+            found = session.read(encoder, "bauer2026", **many)
+            rows.keep(f"bauer2026, stopped early, {kind} encoder", [session.score(found)])
+            found = session.read(encoder, "bauer2026", holdout=0, patience=None, **many)
+            rows.keep(f"bauer2026, as published, {kind} encoder", [session.score(found)])
+    return [
+        *described(size),
+        f"{count} neurons, one encoder; bauer2026 has {size.published_iterations} iterations, at",
+        "most or (as published) always, and then no neurons are held out.",
+        "",
+        *rows.table(),
+    ]
 
 
 def main() -> None:
@@ -200,10 +225,13 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="seconds instead of an hour")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--run", choices=("all", "laws", "methods"), default="all")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     size = SMALL if options.small else Size(seeds=options.seeds)
-    print("\n".join(laws(size, lambda line: print(line, flush=True))))
+    runs = {"laws": laws, "methods": methods}
+    for run in runs.values() if options.run == "all" else [runs[options.run]]:
+        print("\n".join(run(size, lambda line: print(line, flush=True))))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import functools
 import numpy as np
 import pytest
 import torch
-from reconstruction_laws import SMALL, Size, laws
+from reconstruction_laws import SMALL, Size, laws, methods
 
 from iosfast.reconstruct import Architecture, ClipEncoder, PublishedModel, reconstruct
 from iosfast.reconstruct.encoder import ready
@@ -114,6 +114,10 @@ def test_one_iteration(problem, race, section, precision):
 
 def test_the_laws(timed, section):
     section("Movies from responses: laws").extend(laws(Size() if timed else SMALL))
+
+
+def test_the_methods(timed, section):
+    section("Movies from responses: methods").extend(methods(Size() if timed else SMALL))
 
 
 def test_batches_of_any_size_are_one_movie(problem):
