@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import arguments
-from ..staging import file_beside
+from ..mp4 import checked_mp4, checked_rate, write_mp4
 from .checks import SCORE_ALPHA, checked_mask, checked_movie
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Threads of the encoder: a fixed number, since the bits depend on it, and not on the cores.
-_ENCODER_THREADS = 4
-_BT709, _LIMITED_RANGE = 1, 1
 _GREY = 127.5
 
 
@@ -95,39 +90,16 @@ def comparison_video(
     ImportError
         Without PyAV (extra ``reconstruct``).
     """
-    place = Path(path)
-    if place.suffix.lower() != ".mp4":
-        raise ValueError(f"path must end in .mp4, not {place.name!r}")
-    rate = Fraction(arguments.number("frames_per_s", frames_per_s, 0.1, 240))
-    rate = rate.limit_denominator(1001)
+    place = checked_mp4(path)
+    rate = checked_rate(frames_per_s)
     size = arguments.integer("pixel_px", pixel_px, 1, 64)
     pair = side_by_side(truth, movie, mask)
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError(
-            "videos need PyAV; install it with: pip install 'iosfast[reconstruct]'"
-        ) from error
     large = pair.repeat(size, axis=1).repeat(size, axis=2)
     large = large[:, : large.shape[1] // 2 * 2, : large.shape[2] // 2 * 2]
-    with (
-        file_beside(place, overwrite=overwrite) as work,
-        av.open(os.fspath(work), "w", options={"movflags": "+faststart"}) as file,
-    ):
-        stream: Any = file.add_stream("libx264", rate=rate)
-        stream.height, stream.width = large.shape[1:]
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "16", "preset": "veryfast"}
-        context = stream.codec_context
-        context.thread_type, context.thread_count = "FRAME", _ENCODER_THREADS
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
-        context.color_range = _LIMITED_RANGE
-        for number, picture in enumerate(large):
-            frame = av.VideoFrame.from_ndarray(picture, format="gray")
-            converted = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
-            converted.pts, converted.time_base = number, 1 / rate
-            file.mux(stream.encode(converted))
-        file.mux(stream.encode())
+    shape = (large.shape[1], large.shape[2])
+    write_mp4(
+        place, large, shape, rate, pixels="gray", crf=16, overwrite=overwrite, extra="reconstruct"
+    )
     return place
 
 
