@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from fractions import Fraction
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from numpy.typing import NDArray
 
-from . import arguments
-from .errors import WriteError
+from .mp4 import checked_mp4, checked_rate, write_mp4
 from .progress import progress_for
-from .staging import surely, write_error
 from .video_frames import TrackingFrames
 
 if TYPE_CHECKING:
     from .figures.color_scale import ColorScale
     from .metrics import Measurement
-
-#: Threads of the encoder: a fixed number, since the bits depend on it, and not on the cores.
-ENCODER_THREADS = 4
-_BT709 = 1
-_LIMITED_RANGE = 1
 
 
 def tracking_video(
@@ -85,49 +75,13 @@ def tracking_video(
     ImportError
         Without PyAV (extra ``video``).
     """
-    place = Path(path)
-    if place.suffix.lower() != ".mp4":
-        raise ValueError(f"path must end in .mp4, not {place.name!r}")
-    rate = Fraction(arguments.number("frames_per_s", frames_per_s, 0.1, 240)).limit_denominator(
-        1001
-    )
+    place = checked_mp4(path)
+    rate = checked_rate(frames_per_s)
     frames = TrackingFrames(images, masks, measurement, change, scale, size_px)
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError(
-            "videos need PyAV; install it with: pip install 'iosfast[video]'"
-        ) from error
-    if place.is_dir() or (os.path.lexists(place) and not overwrite):
-        raise WriteError(f"{place}: exists already; choose another path, or overwrite=True")
-    work = place.with_name(f".{place.stem}.partial-{uuid4().hex[:8]}.mp4")
     height, width = frames.shape
-    done = False
-    try:
-        with (
-            av.open(os.fspath(work), "w", options={"movflags": "+faststart"}) as file,
-            progress_for(progress, len(frames), height * width * 3, "video") as update,
-        ):
-            stream: Any = file.add_stream("libx264", rate=rate)
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            stream.options = {"crf": "18", "preset": "veryfast"}
-            context = stream.codec_context
-            context.thread_type, context.thread_count = "FRAME", ENCODER_THREADS
-            context.colorspace = context.color_primaries = context.color_trc = _BT709
-            context.color_range = _LIMITED_RANGE
-            for number in range(len(frames)):
-                picture = av.VideoFrame.from_ndarray(frames.draw(number), format="rgba")
-                converted = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
-                converted.pts = number
-                converted.time_base = 1 / rate
-                file.mux(stream.encode(converted))
-                update(number + 1)
-            file.mux(stream.encode())
-        os.replace(work, place)
-        done = True
-    except OSError as error:
-        raise write_error(place, error) from error
-    finally:
-        if not done:
-            surely(lambda: work.unlink(missing_ok=True))
+    with progress_for(progress, len(frames), height * width * 3, "video") as update:
+        pictures = (frames.draw(number) for number in range(len(frames)))
+        write_mp4(
+            place, pictures, (height, width), rate, pixels="rgba", overwrite=overwrite, done=update
+        )
     return place

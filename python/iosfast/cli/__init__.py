@@ -19,6 +19,7 @@ from . import (
     evaluate,
     info,
     preprocess,
+    reconstruct,
     report,
     sam2,
     segment,
@@ -74,17 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"iosfast {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (
-        preprocess,
-        info,
-        episodes,
-        segment,
-        report,
-        annotate,
-        evaluate,
-        compare,
-        sam2,
-        demo,
-    ):
+    of_waves = (preprocess, info, episodes, segment, report, annotate, evaluate, compare, sam2)
+    for command in (*of_waves, reconstruct, demo):
         command.add_to(commands)
     return parser

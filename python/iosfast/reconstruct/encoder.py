@@ -1,0 +1,292 @@
+"""Encoding models of any kind: what they take, what they give, and what a movie would evoke."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from .. import arguments
+from .checks import checked_behaviour, checked_movie
+from .memory import Batches
+
+#: Arithmetic of the encoder: "auto" is bfloat16 on a GPU that has it, else float32.
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class ClipEncoder:
+    """A model that maps clips of a movie, and behaviour, to responses.
+
+    The model takes a tensor (clips, 1 + channels, frames, Y, X) of float32: the movie on a scale
+    of 0 to 255, and behaviour, constant over space. It gives (clips, neurons, frames).
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        It is used in `eval` mode, and given back as it was.
+    frames : int, optional
+        Frames of a clip; None: the model takes movies of any length at once.
+    step : int
+        Every how many frames of the movie a clip takes one.
+    pad_to : tuple of int, optional
+        (Y, X) that the model expects; movies lie in its middle.
+    pad_value : float
+        Around them.
+    call : callable, optional
+        ``call(model, clips)`` runs the model, if ``model(clips)`` does not.
+
+    Notes
+    -----
+    With 16 frames at step 2, a clip spans 31 frames. Where clips overlap, responses are averaged.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        frames: int | None = 16,
+        step: int = 2,
+        pad_to: tuple[int, int] | None = None,
+        *,
+        pad_value: float = 0.0,
+        call: Callable[[nn.Module, Tensor], Tensor] | None = None,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+        if call is not None and not callable(call):
+            raise TypeError(f"call must be a function, not {call!r}")
+        self.model = model
+        self.frames = None if frames is None else arguments.integer("frames", frames, 1)
+        self.step = arguments.integer("step", step, 1)
+        self.pad_to = None if pad_to is None else arguments.image_shape("pad_to", pad_to)
+        self.pad_value = arguments.number("pad_value", pad_value)
+        self._call = call
+        self.compiled: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def shortest(self) -> int:
+        """Frames that a window needs so that some clip holds each of them."""
+        return 1 if self.frames is None else self.frames * self.step
+
+    def place(self, shape: tuple[int, int]) -> tuple[slice, slice]:
+        """Rows and columns of the model's input where the movie lies.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit in.
+        """
+        if self.pad_to is None:
+            return slice(0, shape[0]), slice(0, shape[1])
+        if shape[0] > self.pad_to[0] or shape[1] > self.pad_to[1]:
+            raise ValueError(f"pad_to is {self.pad_to}, but the movie is larger: {shape} (Y, X)")
+        top, left = ((p - s) // 2 for p, s in zip(self.pad_to, shape, strict=True))
+        return slice(top, top + shape[0]), slice(left, left + shape[1])
+
+    def inputs(self, movie: Tensor, behaviour: Tensor | None) -> Tensor:
+        """Lay movies and behaviour out for the model.
+
+        Parameters
+        ----------
+        movie : Tensor, shape (N, L, Y, X)
+        behaviour : Tensor, shape (N, channels, L), optional
+
+        Returns
+        -------
+        Tensor, shape (N, 1 + channels, L, Y', X')
+        """
+        rows, columns = self.place((movie.shape[2], movie.shape[3]))
+        height, width = self.pad_to or movie.shape[2:]
+        channels = 0 if behaviour is None else behaviour.shape[1]
+        out = movie.new_full((len(movie), 1 + channels, movie.shape[1], height, width), 0.0)
+        out[:, 0] = self.pad_value
+        out[:, 0, :, rows, columns] = movie
+        if behaviour is not None:
+            out[:, 1:] = behaviour[..., None, None]
+        return out
+
+    def clip_count(self, length: int) -> int:
+        """Clips in a window of this many frames."""
+        return 1 if self.frames is None else length - (self.frames - 1) * self.step
+
+    def responses(self, inputs: Tensor, batch: int | None = None) -> Tensor:
+        """Give the responses to windows, averaged over their clips.
+
+        Parameters
+        ----------
+        inputs : Tensor, shape (N, channels, L, Y, X)
+        batch : int, optional
+            Clips that go through the model at a time; default: all.
+
+        Returns
+        -------
+        Tensor, shape (N, neurons, L)
+        """
+        if self.frames is None:
+            return self._run(inputs)
+        count, channels, length, height, width = inputs.shape
+        span = (self.frames - 1) * self.step + 1
+        clips = inputs.unfold(2, span, 1)[..., :: self.step]  # (N, C, clips, Y, X, frames)
+        clips = clips.permute(0, 2, 1, 5, 3, 4)
+        number = clips.shape[1]
+        flat = clips.reshape(count * number, channels, self.frames, height, width)
+        size = batch or len(flat)
+        parts = range(0, len(flat), size)
+        given = torch.cat([self._run(flat[first : first + size]) for first in parts])
+        given = given.reshape(count, number, -1, self.frames).transpose(1, 2).flatten(2)
+        return given @ self._averaging(length, number).to(given)
+
+    def _averaging(self, length: int, number: int) -> Tensor:
+        """Weights that make a window's responses of those of its clips, (clips frames, L)."""
+        assert self.frames is not None
+        weights = torch.zeros(number, self.frames, length)
+        within = torch.arange(self.frames)
+        for clip in range(number):
+            weights[clip, within, clip + self.step * within] = 1
+        weights = weights.flatten(0, 1)
+        return weights / weights.sum(0).clamp_min(1)
+
+    def _run(self, clips: Tensor) -> Tensor:
+        if self.compiled is not None:
+            out = self.compiled(clips)
+        else:
+            out = self.model(clips) if self._call is None else self._call(self.model, clips)
+        if not isinstance(out, Tensor):
+            raise TypeError(f"the encoder must give a tensor, not {type(out).__name__}")
+        if out.ndim != 3 or (out.shape[0], out.shape[2]) != (clips.shape[0], clips.shape[2]):
+            raise ValueError(
+                f"the encoder must give (clips, neurons, frames) with {clips.shape[0]} clips of "
+                f"{clips.shape[2]} frames, not {tuple(out.shape)}"
+            )
+        return out
+
+
+def encoders_of(encoder: ClipEncoder | Sequence[ClipEncoder]) -> list[ClipEncoder]:
+    """Return a list of encoders, of one or several.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is none, or something else.
+    """
+    several = [encoder] if isinstance(encoder, ClipEncoder) else encoder
+    if not isinstance(several, list | tuple) or not all(
+        isinstance(one, ClipEncoder) for one in several
+    ):
+        raise TypeError(f"encoder must be a ClipEncoder, or a list of them, not {encoder!r}")
+    if not several:
+        raise ValueError("encoder must be a ClipEncoder, or a list of them, not an empty list")
+    return list(several)
+
+
+def device_of(device: Any) -> torch.device:
+    """Return the device that is asked for; "auto" is a GPU if there is one."""
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} cannot be used: {error}") from error
+    return found
+
+
+@contextmanager
+def ready(
+    encoder: ClipEncoder, device: torch.device, precision: str, compiled: bool = False
+) -> Iterator[None]:
+    """Have a model on the device, in `eval` mode and frozen; it is given back as it was."""
+    model = encoder.model
+    tensors = [*model.parameters(), *model.buffers()]
+    home = tensors[0].device if tensors else device
+    training = [(part, part.training) for part in model.modules()]
+    learning = [(weight, weight.requires_grad) for weight in model.parameters()]
+    low = precision == "bfloat16" or (
+        precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+    )
+    try:
+        model.to(device).eval().requires_grad_(False)
+        if compiled:
+            run = encoder._call
+            encoder.compiled = torch.compile(model if run is None else lambda x: run(model, x))
+        with torch.autocast(device.type, torch.bfloat16, enabled=low):
+            yield
+    finally:
+        encoder.compiled = None
+        model.to(home)
+        for part, was in training:
+            part.training = was
+        for weight, learns in learning:
+            weight.requires_grad_(learns)
+
+
+def predict(
+    encoder: ClipEncoder,
+    movie: ArrayLike,
+    behaviour: ArrayLike | None = None,
+    *,
+    batch: int = 8,
+    device: Any = "auto",
+    precision: Precision = "auto",
+) -> NDArray[np.float32]:
+    """Responses that a movie would evoke.
+
+    Parameters
+    ----------
+    encoder : ClipEncoder
+    movie : array_like, shape (T, Y, X)
+        From 0 to 255.
+    behaviour : array_like, shape (channels, T), optional
+        As the model knows it.
+    batch : int
+        Clips that go through the model at a time.
+    device : str or torch.device
+        "auto": a GPU if there is one.
+    precision : {"auto", "float32", "bfloat16"}
+
+    Returns
+    -------
+    ndarray of float32, shape (neurons, T)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something does not fit.
+    MemoryError
+        If not even one clip fits in memory.
+    """
+    (encoder,) = encoders_of(encoder)
+    shown = torch.from_numpy(checked_movie("movie", movie))
+    traces = checked_behaviour(behaviour, len(shown))
+    arguments.choice("precision", precision, ("auto", "float32", "bfloat16"))
+    batches = Batches(arguments.integer("batch", batch, 1), "clips")
+    place = device_of(device)
+    encoder.place((shown.shape[1], shown.shape[2]))
+    if len(shown) < encoder.shortest:
+        raise ValueError(
+            f"movie has {len(shown)} frames, but the clips of the encoder need {encoder.shortest}"
+        )
+    with ready(encoder, place, precision), torch.no_grad():
+        known = None if traces is None else torch.from_numpy(traces).to(place)[None]
+        inputs = encoder.inputs(shown.to(place)[None], known)
+        given = batches.run(lambda size: running(encoder, inputs, size))
+    out: NDArray[np.float32] = given[0].float().cpu().numpy()
+    return out
+
+
+def running(encoder: ClipEncoder, inputs: Tensor, batch: int | None = None) -> Tensor:
+    """Run an encoder; what a model says of inputs that it cannot take becomes a ValueError."""
+    try:
+        return encoder.responses(inputs, batch)
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise
+        raise ValueError(
+            f"the encoder cannot take windows of {inputs.shape[2]} frames with "
+            f"{inputs.shape[1]} channels (movie and behaviour) of {inputs.shape[3]} x "
+            f"{inputs.shape[4]} pixels: {str(error).splitlines()[0]}"
+        ) from error
