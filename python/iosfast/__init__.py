@@ -14,6 +14,7 @@ except ImportError as _error:
 
 from . import figures, sam2, simulate
 from .annotations import Annotations
+from .batch import batch, verify
 from .clips import Clip, read_clip
 from .episode_clips import extract_clips
 from .episode_tables import read_episodes, write_episodes
@@ -51,6 +52,7 @@ __all__ = [
     "Segmentation",
     "WriteError",
     "__version__",
+    "batch",
     "cortex_mask",
     "evaluate",
     "extract_clips",
@@ -70,6 +72,7 @@ __all__ = [
     "segment",
     "simulate",
     "tracking_video",
+    "verify",
     "write_episodes",
     "write_prompts",
 ]

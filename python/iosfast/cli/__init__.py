@@ -11,7 +11,19 @@ from typing import Any
 from .. import __version__
 from ..errors import IosfastWarning
 from ..progress import heeding_interrupts
-from . import annotate, demo, episodes, evaluate, info, preprocess, report, sam2, segment
+from . import (
+    annotate,
+    batch,
+    demo,
+    episodes,
+    evaluate,
+    info,
+    preprocess,
+    report,
+    sam2,
+    segment,
+    verify,
+)
 
 #: Exit codes: an error of the data or the disk; misuse (argparse's own); Ctrl-C.
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -24,19 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with heeding_interrupts(), warnings.catch_warnings():
             warnings.showwarning = _show_warning
             warnings.simplefilter("always", IosfastWarning)
-            options.run(options)
+            code: int | None = options.run(options)
     except KeyboardInterrupt:
         print("iosfast: interrupted; nothing incomplete was left", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         return FAILED
     except (OSError, ValueError, TypeError, ImportError, MemoryError, ArithmeticError) as error:
-        print("iosfast: error:", *_message(error).splitlines(), file=sys.stderr)
+        print("iosfast: error:", *message_of(error).splitlines(), file=sys.stderr)
         return FAILED
-    return 0
+    return code or 0
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
+    """Return what an error tells."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__
@@ -55,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"iosfast {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (preprocess, info, episodes, segment, report, annotate, evaluate, sam2, demo):
+    for command in (
+        preprocess, info, episodes, segment, report, annotate, evaluate, batch, verify, sam2, demo,
+    ):  # fmt: skip
         command.add_to(commands)
     return parser
