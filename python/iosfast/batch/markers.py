@@ -145,16 +145,17 @@ def why_stale(
     marker: Marker,
     folder: Path,
     *,
-    identity: Identity,
+    identity: Identity | None,
     options: dict[str, Any],
     inputs: dict[str, str],
     any_version: bool = False,
 ) -> str | None:
     """Tell why a step must be done again; None if it need not.
 
+    `identity` is None for steps that do not read the recording itself.
     Outputs are looked at by their sizes only; `verify` compares all bytes.
     """
-    if difference := marker.identity.difference(identity):
+    if identity is not None and (difference := marker.identity.difference(identity)):
         return f"the source {difference}"
     if marker.options != json.loads(json.dumps(options)):
         return differing(marker.options, json.loads(json.dumps(options)))

@@ -300,7 +300,6 @@ def reasons_of(
 ) -> dict[str, str]:
     """Return why each step is to be done, of those that are."""
     reasons: dict[str, str] = {}
-    identity: Identity | None = None
     for step in steps:
         options = options_of(settings, step)
         if not (folder / MARKERS / f"{step.name}.json").exists():
@@ -310,8 +309,7 @@ def reasons_of(
         if before is not None:
             reasons[step.name] = f"after {before}"
             continue
-        if identity is None:
-            identity = Identity.of(source.files())
+        identity = Identity.of(source.files()) if step.reads_source else None
         inputs = inputs_of(folder, step)
         _, reason = examined(folder, step, identity, options, inputs, any_version)
         if reason is not None:

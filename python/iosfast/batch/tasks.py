@@ -138,7 +138,8 @@ def _step(task: Task, step: Step, folder: Path, report: Reports) -> tuple[Identi
     """Do a step if it is missing or stale."""
     identity = identity_for(task.source, folder, step)
     options, inputs = options_of(task.settings, step), inputs_of(folder, step)
-    marker, reason = examined(folder, step, identity, options, inputs, task.any_version)
+    own = identity if step.reads_source else None
+    marker, reason = examined(folder, step, own, options, inputs, task.any_version)
     if reason is None and task.compare and step.reads_source:
         assert marker is not None
         return identity, _compared(task, step, folder, marker, report)
@@ -246,7 +247,7 @@ def inputs_of(folder: Path, step: Step) -> dict[str, str]:
 def examined(
     folder: Path,
     step: Step,
-    identity: Identity,
+    identity: Identity | None,
     options: dict[str, Any],
     inputs: dict[str, str],
     any_version: bool,
