@@ -38,7 +38,7 @@ th, td {{ text-align: left; vertical-align: top; padding: .35em .7em; }}
 td {{ border-top: 1px solid #ddd; }}
 td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
 th.number {{ text-align: right; }}
-td.name {{ overflow-wrap: anywhere; min-width: 14em; }}
+td.name, td.state {{ overflow-wrap: anywhere; min-width: 14em; }}
 img {{ max-width: 16em; max-height: 8em; display: block; }}
 .failed {{ color: #a00; }} .small {{ color: #666; font-size: 85%; overflow-wrap: anywhere; }}
 nav a, td a {{ margin-right: .8em; }}
@@ -72,7 +72,7 @@ def _row(out: Path, row: Row) -> str:
     facts = row.facts or {}
     about = ", ".join(filter(None, (row.planned.animal, row.planned.condition)))
     name = f"{_text(row.planned.name)}<div class='small'>{_text(about)}</div>"
-    failed = " class='failed'" if row.state == "failed" else ""
+    failed = " failed" if row.state == "failed" else ""
     state = f"{row.state}<div class='small'>{_text(row.error)}</div>"
     numbers = [
         size_of(row.planned.nbytes),
@@ -87,7 +87,8 @@ def _row(out: Path, row: Row) -> str:
         for p in pictures
     )
     return (
-        f"<tr><td class='name'>{name}</td><td{failed}>{state}</td>{cells}<td>{links}</td>"
+        f"<tr><td class='name'>{name}</td><td class='state{failed}'>{state}</td>{cells}"
+        f"<td>{links}</td>"
         f"<td>{shown}</td></tr>\n"
     )
 

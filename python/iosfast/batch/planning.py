@@ -126,7 +126,8 @@ def plan_batch(
     """
     labels = _labels(archives, out)
     found = discover(labels, out, exclude=exclude, join=join)
-    recordings = [*found.found, *_named(manifest, found)]
+    named = _named(manifest, found)  # which takes from those that were found
+    recordings = [*found.found, *named]
     settings = settings.changed(manifest.defaults)
     planned = [
         _planned(each, out, steps, settings, manifest.entries, any_version) for each in recordings
