@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -61,23 +63,23 @@ class Killing:
         self._out = folder / "out"
         self._folder = folder
         begin = time.monotonic()
-        self._finish(resume=False)
+        self._finish()
         self.seconds = time.monotonic() - begin
         self._reference = results(self._out)
         assert self._reference
         shutil.rmtree(self._out)
 
-    def round(self, kind: str, kills: int) -> None:
-        """Kill a batch so many times, finish it, and compare it with the undisturbed one."""
-        for _ in range(kills):
+    def round(self, kinds: Sequence[str]) -> None:
+        """Kill a batch in these ways, finish it, and compare it with the undisturbed one."""
+        for kind in kinds:
             with contextlib.ExitStack() as stack:
-                address = (
-                    stack.enter_context(_scheduler(self._folder)) if kind == KINDS[2] else None
-                )
-                command = self._start(None if address is None else address[1])
+                process = address = None
+                if kind == "scheduler":
+                    process, address = stack.enter_context(_scheduler(self._folder))
+                command = self._start(address)
                 stack.callback(_end, command)
                 time.sleep(self.random.uniform(0.2, 1.1) * self.seconds)
-                victim = self._victim(kind, command, None if address is None else address[0])
+                victim = self._victim(kind, command, process)
                 if victim is not None:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         victim.kill()
@@ -90,7 +92,7 @@ class Killing:
                 else:
                     assert command.wait(300) in (0, 2, 3), "the command fell"
             self.look()
-        self._finish(resume=True)
+        self._finish()
         self.look()
         found = results(self._out)
         assert found.keys() == self._reference.keys(), found.keys() ^ self._reference.keys()
@@ -113,13 +115,13 @@ class Killing:
     def _start(self, scheduler: str | None = None) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "iosfast.cli", "batch", str(self._archive), "--out"]
         command += [str(self._out), "--steps", self._steps, "--frame-rate-hz", "5", "--resume"]
-        command += ["--pixel-size-mm", "10/64", "--no-pictures"]
+        command += ["--pixel-size-mm", "10/64", "--no-pictures", "--split-gb", "0.003"]
         command += ["--workers", "2"] if scheduler is None else ["--scheduler", scheduler]
         log = (self._folder / "log.txt").open("ab")
         with log:
             return subprocess.Popen(command, stdout=log, stderr=log)
 
-    def _finish(self, resume: bool) -> None:
+    def _finish(self) -> None:
         command = self._start()
         try:
             assert command.wait(600) == 0, (self._folder / "log.txt").read_text()[-3000:]
@@ -170,8 +172,6 @@ def _scheduler(folder: Path):
     )
     worker = None
     try:
-        import json
-
         while True:
             with contextlib.suppress(OSError, ValueError):
                 address = json.loads(place.read_text())["address"]
@@ -201,8 +201,7 @@ def main() -> None:
     print(f"undisturbed: {killing.seconds:.1f} s", flush=True)
     begin = time.monotonic()
     while sum(killing.counts[kind] for kind in KINDS) < options.kills:
-        kind = KINDS[killing.counts["rounds"] % len(KINDS)]
-        killing.round(kind, killing.random.randint(1, 5))
+        killing.round(killing.random.choices(KINDS, k=killing.random.randint(1, 5)))
         print(f"{time.monotonic() - begin:.0f} s: {dict(killing.counts)}", flush=True)
 
 

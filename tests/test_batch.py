@@ -358,6 +358,15 @@ def test_one_reader_at_a_time_from_a_spinning_disk(batch, archive, monkeypatch):
     assert max(most.values()) >= 2
 
 
+def test_long_recordings_are_read_in_parts(batch, archive, tmp_path):
+    batch(archive, out=tmp_path / "whole")
+    result = batch(archive, split_bytes=20_000, steps="episodes")
+    assert set(states(result).values()) == {"done"}
+    whole, split = results(tmp_path / "whole"), results(tmp_path / "out")
+    assert {path: split[path] for path in whole} == whole
+    assert not list((tmp_path / "out").rglob(".parts"))
+
+
 def test_a_worker_that_dies_again_and_again(archive, tmp_path, monkeypatch):
     """The recording over which workers die has failed; the others are done."""
     code = (

@@ -429,3 +429,54 @@ def test_warnings_are_notes(task):
     with pytest.warns(IosfastWarning, match="60 Hz is assumed"):
         outcome = perform(changed(task, frame_rate_hz=None, recipe={"bin_frames": 5}))
     assert any("60 Hz is assumed" in note for note in outcome.steps[0].notes)
+
+
+def parts_made(task, count, *numbers):
+    split = dataclasses.replace(task, parts=count)
+    for number in numbers:
+        assert perform(dataclasses.replace(split, part=number)).error is None
+    return split
+
+
+@pytest.mark.parametrize("recipe", ["default", "published"])
+@pytest.mark.parametrize("made", [(0, 1, 2), (1, 2), ()])
+def test_a_recording_in_parts_gives_the_same_bits(tmp_path, monkeypatch, recipe, made):
+    """Parts of several blocks each; also where some are missing."""
+    module = sys.modules["iosfast.preprocess"]
+    monkeypatch.setattr(module, "BLOCK_BYTES", 3 * 24 * 32 * 4)
+    source = Source((str(write_tiff(tmp_path / "s.tif", count=137)),))
+    settings = SETTINGS.changed({"recipe": recipe, "picture": True})
+    task = Task(
+        name="s", folder=str(tmp_path / "whole"), source=source, settings=settings, steps=EVERY[:1]
+    )
+    assert perform(task).error is None
+    split = parts_made(dataclasses.replace(task, folder=str(tmp_path / "split")), 3, *made)
+    files = list(Path(split.folder, ".parts").glob("*.npy"))
+    assert len(files) == len(made)
+    read = []
+    real = module.Run._bin_frames
+    monkeypatch.setattr(
+        module.Run, "_bin_frames", lambda self, *args: (read.append(1), real(self, *args))
+    )
+    assert perform(split).error is None
+    assert bool(read) == (len(made) < 3)
+    assert not Path(split.folder, ".parts").exists()
+    assert files_in(Path(split.folder, "maps")) == files_in(Path(task.folder, "maps"))
+
+
+def test_parts_of_another_source_or_recipe_are_of_no_use(task, recording):
+    parts_made(task, 2, 0, 1)
+    write_tiff(recording, 5)
+    split = parts_made(changed(task, recipe={"smoothing_px": 3}), 2)
+    assert perform(split).error is None
+    shutil.move(Path(task.folder, "maps"), Path(task.folder).parent / "kept")
+    shutil.rmtree(task.folder)
+    assert perform(changed(task, recipe={"smoothing_px": 3})).error is None
+    kept = files_in(Path(task.folder).parent / "kept")
+    assert files_in(Path(task.folder, "maps")) == kept
+
+
+def test_a_bad_recording_in_parts(task, recording):
+    recording.write_bytes(recording.read_bytes()[:2000])
+    split = parts_made(task, 2, 0, 1)
+    assert str(recording) in perform(split).error

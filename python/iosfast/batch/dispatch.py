@@ -28,6 +28,15 @@ class _Job:
     priority: int
     reading: bool
     before: Outcome | None = None
+    whole: _Whole | None = None
+
+
+@dataclass
+class _Whole:
+    """A recording that is read in parts, which still lack."""
+
+    task: Task
+    lack: int
 
 
 class Dispatch:
@@ -63,11 +72,18 @@ class Dispatch:
         """
         distributed = needed("distributed")
         for number, (task, disk, reads) in enumerate(tasks):
-            job = _Job(task, disk, -number, reads)
-            if reads:
-                self._waiting.setdefault(disk, deque()).append(job)
-            else:
-                self._ready.append(job)
+            if not reads:
+                self._ready.append(_Job(task, disk, -number, False))
+                continue
+            waiting = self._waiting.setdefault(disk, deque())
+            if task.parts == 1:
+                waiting.append(_Job(task, disk, -number, True))
+                continue
+            whole = _Whole(task, task.parts)
+            waiting += [
+                _Job(replace(task, part=part), disk, -number, True, whole=whole)
+                for part in range(task.parts)
+            ]
         completed = distributed.as_completed(with_results=True, raise_errors=False)
         try:
             self._submit(completed, started)
@@ -80,6 +96,13 @@ class Dispatch:
                     self._reading[job.disk] -= 1
                 if lost:
                     raise ConnectionError("the scheduler was lost")
+                if job.whole is not None:
+                    job.whole.lack -= 1
+                    if not job.whole.lack:
+                        self._ready.append(replace(job, task=job.whole.task, whole=None))
+                        self._reading[job.disk] += 1  # what lacks is read by whoever joins
+                    self._submit(completed, started)
+                    continue
                 outcome = self._outcome(job, result)
                 rest = without_source(job.task)
                 if job.reading and rest.steps and outcome.error is None:
@@ -118,7 +141,8 @@ class Dispatch:
                 pure=False,
                 priority=job.priority + (0 if job.reading else 1_000_000),
             )
-            if job.reading:
+            joins = job.reading and job.whole is None and job.task.parts > 1
+            if job.reading and not joins:
                 self._reading[job.disk] = self._reading.get(job.disk, 0) + 1
             self._running[future] = job
             started(job.task.name)

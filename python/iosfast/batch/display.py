@@ -51,7 +51,7 @@ class Lines:
     def __init__(self, count: int, nbytes: int) -> None:
         self._count, self._nbytes = count, nbytes
         self._done, self._failed, self._bytes = 0, 0, 0
-        self._part: dict[str, int] = {}
+        self._part: dict[tuple[str, int | None], int] = {}
         self._begin = self._last = time.monotonic()
         self._lock = threading.Lock()
 
@@ -59,7 +59,7 @@ class Lines:
         """Take what a worker tells."""
         with self._lock:
             if told["step"] == "preprocess":
-                self._part[told["name"]] = told["done"]
+                self._part[told["name"], told.get("part")] = told["done"]
             if time.monotonic() - self._last >= _LINE_S:
                 self._last = time.monotonic()
                 self._print(self._state())
@@ -67,7 +67,7 @@ class Lines:
     def finished(self, outcome: Outcome, nbytes: int) -> None:
         """Take what became of a recording."""
         with self._lock:
-            self._part.pop(outcome.name, None)
+            self._part = {key: n for key, n in self._part.items() if key[0] != outcome.name}
             self._done += 1
             self._failed += outcome.error is not None
             self._bytes += nbytes
@@ -97,7 +97,7 @@ class Bars:
         self._workers: dict[str, Any] = {}
         self._of: dict[str, str] = {}
         self._done, self._failed, self._bytes = 0, 0, 0
-        self._part: dict[str, int] = {}
+        self._part: dict[tuple[str, int | None], int] = {}
         self._lock = threading.Lock()
 
     def worked(self, told: dict[str, Any]) -> None:
@@ -108,7 +108,7 @@ class Bars:
                 self._workers[worker] = self._bar.add_task("", total=1)
             self._of[name] = worker
             if told["step"] == "preprocess":
-                self._part[name] = told["done"]
+                self._part[name, told.get("part")] = told["done"]
             text = f"{told['step']}: {_shortened(name)}"
             self._bar.update(
                 self._workers[worker],
@@ -121,7 +121,7 @@ class Bars:
     def finished(self, outcome: Outcome, nbytes: int) -> None:
         """Take what became of a recording."""
         with self._lock:
-            self._part.pop(outcome.name, None)
+            self._part = {key: n for key, n in self._part.items() if key[0] != outcome.name}
             self._done += 1
             self._bytes += nbytes
             if outcome.error is not None:

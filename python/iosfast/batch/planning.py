@@ -29,6 +29,9 @@ FORMAT = "iosfast batch"
 #: per bin, 2 bytes of a mean image and 7 of a fifth of a map, for 60 frames of 2 bytes a pixel.
 OUTPUT_PART = (2 + 7 / 5) / 120
 
+#: A recording is split into so many parts at most.
+MOST_PARTS = 64
+
 #: Bytes a second that are assumed of a disk until some were measured.
 ASSUMED_BYTES_S = {True: 150e6, False: 1e9, None: 110e6}
 
@@ -359,10 +362,13 @@ def _rates(planned: Sequence[Planned], out: Path) -> dict[str, float]:
     return {name: sorted(rates)[len(rates) // 2] for name, rates in sums.items()}
 
 
-def task_of(planned: Planned, plan: Plan, **options: Any) -> Task:
-    """Return what a worker is told."""
+def task_of(planned: Planned, plan: Plan, split_bytes: int, **options: Any) -> Task:
+    """Return what a worker is told; recordings are split into parts of so many bytes."""
     assert planned.source is not None
+    whole = planned.settings.channels is not None or options.get("compare")
+    parts = 1 if whole else -(-planned.nbytes // split_bytes)
     return Task(
+        parts=min(MOST_PARTS, max(1, parts)),
         name=planned.name,
         folder=str(folder_of(plan.out, planned.name)),
         source=planned.source,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,9 @@ Path_ = str | PathLike[str]
 
 #: Bytes that a worker may take, if there are so many for each: several times what steps need.
 MEMORY_PER_WORKER = 4 << 30
+
+#: Parts in which long recordings are read.
+SPLIT_BYTES = 16 << 30
 
 #: Recordings that are named before they are done.
 _LINES = 40
@@ -91,6 +94,7 @@ def batch(
     memory_per_worker: int | None = None,
     scheduler: str | None = None,
     readers_per_disk: int | None = None,
+    split_bytes: int = SPLIT_BYTES,
     retries: int = 2,
     exclude: str | Sequence[str] = (),
     join: Join = "auto",
@@ -134,6 +138,9 @@ def batch(
     readers_per_disk : int, optional
         Recordings that are read at a time from each disk; default: one from disks that turn, any
         number from others.
+    split_bytes : int
+        Longer recordings are read in parts of so many bytes, by several workers at once where the
+        disk allows; what is there of them is not read again after an interruption.
     retries : int
         How often a step is tried again after an error of disk or network that may pass.
     exclude : list of str
@@ -183,6 +190,7 @@ def batch(
     base.recipe.colors()  # an unknown colour map is told before anything is read
     arguments.choice("join", join, ("auto", "names", "never"))
     arguments.integer("retries", retries, 0, 100)
+    arguments.integer("split_bytes", split_bytes, 1)
     if readers_per_disk is not None:
         arguments.integer("readers_per_disk", readers_per_disk, 1)
     power = _Power.of(workers, threads, memory_per_worker, scheduler)
@@ -218,7 +226,12 @@ def batch(
             for each in plan.recordings
             if each.disk is not None
         }
-        options = {"retries": retries, "any_version": any_version, "compare": verify_source}
+        options = {
+            "split_bytes": split_bytes,
+            "retries": retries,
+            "any_version": any_version,
+            "compare": verify_source,
+        }
         rows = _run(plan, power, readers, options, progress, say)
     return BatchResult(place, plan, rows)
 
@@ -321,7 +334,8 @@ def _compute(
 ) -> None:
     order = sorted(plan.to_do, key=lambda each: -each.nbytes)  # so that no long one comes last
     sizes = {each.name: each.nbytes if _reads(each) else 0 for each in order}
-    with power.cluster(len(order)) as cluster:
+    made = {each.name: task_of(each, plan, **options) for each in order}
+    with power.cluster(sum(task.parts for task in made.values())) as cluster:
         for line in _about(cluster, readers):
             say(line)
         with display_for(progress, len(order), sum(sizes.values())) as display:
@@ -333,7 +347,7 @@ def _compute(
 
             tasks = (
                 (
-                    task_of(each, plan, threads=cluster.threads, **options),
+                    replace(made[each.name], threads=cluster.threads),
                     each.disk.name if each.disk else "",
                     _reads(each),
                 )

@@ -30,6 +30,7 @@ from .settings import (
     Settings,
 )
 from .sources import Source
+from .splitting import Parts, preprocess_parts
 
 #: Tables of the step ``measure``.
 TABLES = ("events", "frames", "published")
@@ -45,6 +46,8 @@ class Work:
         Of the recording's results.
     progress : callable
         Called with the bytes of the recording that are done, and in all.
+    parts : Parts or None
+        If the recording is split.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Work:
     settings: Settings
     threads: int
     progress: Callable[[int, int], None]
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True)
@@ -94,14 +98,20 @@ class Step:
 
 def _preprocess(work: Work) -> Made:
     size = sum(path.stat().st_size for path in work.source.files())
-    found: Any = preprocess(
-        work.source.to_open,
-        **work.settings.preprocessing(),
-        out=work.folder / "maps",
-        overwrite=True,
-        threads=work.threads,
-        progress=lambda done, total: work.progress(size * done // max(1, total), size),
-    )
+    out = work.folder / "maps"
+    found: Any
+    if work.parts is not None:
+        found = preprocess_parts(work.source, work.settings, work.parts, out, work.threads)
+        shutil.rmtree(work.parts.folder, ignore_errors=True)
+    else:
+        found = preprocess(
+            work.source.to_open,
+            **work.settings.preprocessing(),
+            out=out,
+            overwrite=True,
+            threads=work.threads,
+            progress=lambda done, total: work.progress(size * done // max(1, total), size),
+        )
     every: dict[str, Maps] = found if isinstance(found, dict) else {"": found}
     if work.settings.picture:
         from ..figures import contact_sheet

@@ -18,11 +18,12 @@ from .. import __version__
 from ..errors import ReadError, WriteError
 from ..staging import surely
 from .faults import is_transient, line_of
-from .identity import Identity, checksum
+from .identity import Identity, checksum, digest
 from .locks import locked
 from .markers import MARKERS, Marker, Output, made_by, place_of, why_stale
 from .settings import Settings
 from .sources import Source
+from .splitting import PARTS, Parts, make_part
 from .steps import BY_NAME, STEPS, Made, Step, Work
 
 LOG, LOCK = "error.log", ".lock"
@@ -56,6 +57,10 @@ class Task:
         Take results of other versions of iosfast.
     compare : bool
         Read the recording again, and compare what it gives with what is there.
+    parts : int
+        Into so many the recording is split for reading.
+    part : int or None
+        Make this part only.
     """
 
     name: str
@@ -68,6 +73,8 @@ class Task:
     pause_s: float = 2.0
     any_version: bool = False
     compare: bool = False
+    parts: int = 1
+    part: int | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,8 @@ class Outcome:
 def perform(task: Task, report: Reports = lambda told: None) -> Outcome:
     """Do the steps of a task; whatever goes wrong is told in what is returned."""
     folder = Path(task.folder)
+    if task.part is not None:
+        return _part(task, folder, report)
     done: list[StepOutcome] = []
     nbytes, retried, step = 0, 0, task.steps[0]
     try:
@@ -151,7 +160,7 @@ def _step(task: Task, step: Step, folder: Path, report: Reports) -> tuple[Identi
     report({"step": step.name, "done": 0, "bytes": identity.nbytes})
     begin = time.monotonic()
     place_of(folder, step.name).unlink(missing_ok=True)  # before anything of it is replaced
-    made = step.run(_work(task, step, folder, report))
+    made = step.run(_work(task, step, folder, report, identity))
     if step.reads_source:
         rate = identity.nbytes / max(1e-9, time.monotonic() - begin)
         made = replace(made, facts={**made.facts, "bytes_s": round(rate)})
@@ -161,8 +170,46 @@ def _step(task: Task, step: Step, folder: Path, report: Reports) -> tuple[Identi
     )
 
 
-def _work(task: Task, step: Step, folder: Path, report: Reports) -> Work:
+def _part(task: Task, folder: Path, report: Reports) -> Outcome:
+    """Make one part of a recording.
+
+    If that fails, so will what needs the part, which tells it.
+    """
+    assert task.part is not None
+    step = BY_NAME[task.steps[0]]
+    begin = time.monotonic()
+    with suppress(Exception):
+        (folder / PARTS).mkdir(parents=True, exist_ok=True)
+        with locked(folder / PARTS / f"{task.part}{LOCK}", wait_s=_WAIT_S):
+            identity = Identity.of(task.source.files())
+            share = identity.nbytes // task.parts
+            told = {"step": step.name, "part": task.part}
+            make_part(
+                task.source,
+                task.settings,
+                parts_of(task, step, folder, identity),
+                task.part,
+                task.threads,
+                lambda done: report({**told, "done": int(done * share), "bytes": share}),
+            )
+    seconds = time.monotonic() - begin
+    return Outcome(task.name, (StepOutcome(step.name, "part", seconds),))
+
+
+def parts_of(task: Task, step: Step, folder: Path, identity: Identity) -> Parts:
+    """Return where the parts of a recording are, as it is now."""
+    told = [identity.to_dict(), options_of(task.settings, step), __version__]
+    return Parts(folder / PARTS, digest(told), task.parts)
+
+
+def _work(
+    task: Task, step: Step, folder: Path, report: Reports, identity: Identity | None = None
+) -> Work:
+    parts = None
+    if identity is not None and task.parts > 1 and step.reads_source:
+        parts = parts_of(task, step, folder, identity)
     return Work(
+        parts=parts,
         name=task.name,
         folder=folder,
         source=task.source,

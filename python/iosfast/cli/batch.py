@@ -87,6 +87,13 @@ def add_to(commands: Any) -> None:
         help="recordings read at a time from each disk (default: 1 where it turns)",
     )
     group.add_argument(
+        "--split-gb",
+        type=float,
+        default=16,
+        metavar="GB",
+        help="longer recordings are read in parts of this size (default: 16)",
+    )
+    group.add_argument(
         "--retries",
         type=int,
         default=2,
@@ -148,6 +155,7 @@ def _run(options: argparse.Namespace) -> int:
             memory_per_worker=memory,
             scheduler=options.scheduler,
             readers_per_disk=options.readers_per_disk,
+            split_bytes=int(options.split_gb * 1e9),
             retries=options.retries,
             exclude=options.exclude,
             join=options.join,
