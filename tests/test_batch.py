@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import html.parser
 import os
 import shutil
@@ -439,6 +440,37 @@ def test_the_scheduler_is_lost(archive, tmp_path, monkeypatch):
     assert set(states(result).values()) == {"stopped"}
     assert len(result.failed) == 3
     assert any("left for resume" in line for line in lines)
+
+
+def test_a_summary_that_cannot_be_written(batch, archive, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device", "summary.csv")
+
+    monkeypatch.setattr(run, "write_summary", full)
+    result = batch(archive)
+    assert set(states(result).values()) == {"done"}
+    assert result.unwritten == "summary.csv: No space left on device"
+
+
+def test_workers_that_do_not_start(monkeypatch):
+    starts = []
+
+    def start():
+        starts.append(1)
+        if len(starts) < 3:
+            raise RuntimeError("Nanny failed to start.")
+        return "cluster"
+
+    assert clusters._started(start) == "cluster"
+    with pytest.raises(ConnectionError, match="cannot be started: x"):
+        clusters._started(raised(RuntimeError("x")))
+
+
+def raised(error):
+    def function(*args):
+        raise error
+
+    return function
 
 
 class fake_cluster:

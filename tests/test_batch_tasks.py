@@ -480,3 +480,24 @@ def test_a_bad_recording_in_parts(task, recording):
     recording.write_bytes(recording.read_bytes()[:2000])
     split = parts_made(task, 2, 0, 1)
     assert str(recording) in perform(split).error
+
+
+def test_a_disk_that_becomes_full(task, monkeypatch):
+    """In the middle of writing maps, and while a marker is written."""
+    module = sys.modules["iosfast.storage"]
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.MapsWriter, "_write", full)
+        outcome = perform(task)
+        assert "No space left on device" in outcome.error
+        assert outcome.retried == 0
+        assert not Path(task.folder, "maps").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(markers.os, "fsync", full)
+        outcome = perform(task)
+        assert "No space left on device" in outcome.error
+        assert list(Path(task.folder, "done").glob("*")) == []
+    assert set(reasons(perform(task)).values()) == {"not done yet"}

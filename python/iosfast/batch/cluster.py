@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ ALLOWED_FAILURES = 3
 
 #: How long a scheduler that is named may take to answer.
 _CONNECT_S = 30
+
+_STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,15 @@ def own_cluster(
         "distributed.comm.timeouts.connect": "60s",
     }
     with dask.config.set(options), _quiet():
-        cluster = distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=processes,
-            memory_limit=memory if processes else 0,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
+        cluster = _started(
+            lambda: distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=processes,
+                memory_limit=memory if processes else 0,
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+            )
         )
         try:
             client = distributed.Client(cluster, timeout=_CONNECT_S)
@@ -93,6 +97,17 @@ def own_cluster(
                     client.close(timeout=5)
         finally:
             cluster.close(timeout=5)
+
+
+def _started(start: Callable[[], Any]) -> Any:
+    """Start workers; where one dies meanwhile, all are started again."""
+    for attempt in range(_STARTS):
+        try:
+            return start()
+        except (RuntimeError, OSError) as error:
+            if attempt == _STARTS - 1:
+                raise ConnectionError(f"the workers cannot be started: {error}") from error
+    raise AssertionError
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from .discovery import Join
 from .dispatch import TOPIC, Dispatch, reads_anything
 from .display import display_for
 from .extras import needed
+from .faults import line_of
 from .locks import locked
 from .manifest import Manifest
 from .pages import INDEX, write_index
@@ -58,11 +59,14 @@ class BatchResult:
         What was to be done, and why.
     rows : tuple of Row
         What became of each recording; empty after a dry run.
+    unwritten : str
+        Why the summary could not be written; the results themselves are as the rows tell.
     """
 
     out: Path
     plan: Plan
     rows: tuple[Row, ...] = ()
+    unwritten: str = ""
 
     @property
     def failed(self) -> tuple[Row, ...]:
@@ -232,8 +236,8 @@ def batch(
             "any_version": any_version,
             "compare": verify_source,
         }
-        rows = _run(plan, power, readers, options, progress, say)
-    return BatchResult(place, plan, rows)
+        rows, unwritten = _run(plan, power, readers, options, progress, say)
+    return BatchResult(place, plan, rows, unwritten)
 
 
 @dataclass(frozen=True)
@@ -308,7 +312,7 @@ def _run(
     options: Mapping[str, Any],
     progress: bool,
     say: Callable[[str], None],
-) -> tuple[Row, ...]:
+) -> tuple[tuple[Row, ...], str]:
     """Do what is to be done, and write the summary whatever happens."""
     outcomes: dict[str, Outcome] = {}
     try:
@@ -316,11 +320,16 @@ def _run(
             _compute(plan, power, readers, options, progress, say, outcomes)
     finally:
         rows = tuple(row_of(each, plan, outcomes.get(each.name)) for each in plan.recordings)
-        write_summary(plan.out, rows)
-        if any(step.name == "measure" for step in plan.steps):
-            write_events(plan.out, rows)
-        write_index(plan.out, rows)
-    return rows
+        unwritten = ""
+        try:
+            write_summary(plan.out, rows)
+            if any(step.name == "measure" for step in plan.steps):
+                write_events(plan.out, rows)
+            write_index(plan.out, rows)
+        except OSError as error:  # such as of a full disk
+            unwritten = line_of(error)
+            say(f"warning: the summary is not written: {unwritten}")
+    return rows, unwritten
 
 
 def _compute(

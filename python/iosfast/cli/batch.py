@@ -174,6 +174,8 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     for line in report_lines(result.rows):
         print(line)
+    if result.unwritten:
+        return SOME_FAILED
     print(f"summary: {result.summary}")
     print(f"page:    {result.index}")
     return SOME_FAILED if result.failed else 0
