@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 
@@ -31,10 +32,11 @@ def disk_of(path: Path) -> Disk:
     number = os.stat(path).st_dev
     if not sys.platform.startswith("linux"):
         return Disk(f"device {number}", None)
-    return _of_number(number, path)
+    return _of_number(number)
 
 
-def _of_number(number: int, path: Path) -> Disk:
+@cache
+def _of_number(number: int) -> Disk:
     block = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
     if not block.exists():  # as of btrfs, whose file systems have numbers of their own
         source = _mounted(number)

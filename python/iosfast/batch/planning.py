@@ -286,9 +286,12 @@ def _planned(
         disk = disk_of(Path(found.source.paths[0]))
     except (OSError, ReadError) as error:
         return replace(planned, problem=str(error))
+    if settings.mask is not None and not Path(settings.mask).is_file():
+        problem = f"mask {settings.mask}: does not exist"
+        return replace(planned, nbytes=nbytes, disk=disk, problem=problem)
     try:
         reasons = reasons_of(found.source, settings, folder, steps, any_version)
-    except (OSError, ValueError) as error:  # such as a mask that is not there
+    except (OSError, ValueError) as error:
         return replace(planned, nbytes=nbytes, disk=disk, problem=str(error))
     return replace(planned, nbytes=nbytes, disk=disk, reasons=reasons)
 
@@ -305,7 +308,6 @@ def reasons_of(
     """Return why each step is to be done, of those that are."""
     reasons: dict[str, str] = {}
     for step in steps:
-        options = options_of(settings, step)
         if not (folder / MARKERS / f"{step.name}.json").exists():
             reasons[step.name] = "not done yet"
             continue
@@ -314,7 +316,7 @@ def reasons_of(
             reasons[step.name] = f"after {before}"
             continue
         identity = Identity.of(source.files()) if step.reads_source else None
-        inputs = inputs_of(folder, step)
+        options, inputs = options_of(settings, step), inputs_of(folder, step)
         _, reason = examined(folder, step, identity, options, inputs, any_version)
         if reason is not None:
             reasons[step.name] = reason
