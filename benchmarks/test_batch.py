@@ -15,6 +15,7 @@ import tifffile
 from conftest import FRAME_RATE_HZ, SHAPE, SMALL_SHAPE, read_anew
 
 import iosfast
+from iosfast.batch.cluster import own_cluster
 
 SECTION = "Batch"
 RECIPE = {"interval_bins": 2}
@@ -37,66 +38,61 @@ def archive(tmp_path_factory, timed):
     shutil.rmtree(root)
 
 
-def test_overhead(archive, tmp_path, timed, section):
-    """The time of each recording more, as a ratio, so that the start of the workers is apart."""
+def test_overhead(race, archive, tmp_path, section, timed):
+    """Of recordings whose workers have started; the start is told apart."""
     cores = len(os.sched_getaffinity(0))
     paths = sorted(archive.glob("*/s.tif"))
 
-    def plain(number):
-        for path in paths[:number]:
-            out = tmp_path / "plain" / path.parent.name
+    def plain():
+        for path in paths:
             iosfast.preprocess(
                 path,
-                out=out,
+                out=tmp_path / "plain" / path.parent.name,
                 frame_rate_hz=FRAME_RATE_HZ,
                 recipe=iosfast.Recipe(**RECIPE),
                 threads=cores,
             )
 
-    def batch(number):
-        result = iosfast.batch(
-            [path.parent for path in paths[:number]],
-            tmp_path / "batch",
-            frame_rate_hz=FRAME_RATE_HZ,
-            recipe=RECIPE,
-            workers=1,
-            threads=cores,
-            picture=False,
-        )
-        assert not result.failed
+    def clear():
+        for name in ("plain", "batch"):
+            shutil.rmtree(tmp_path / name, ignore_errors=True)
 
-    def seconds(function, number):
-        begin = time.perf_counter()
-        function(number)
-        return time.perf_counter() - begin
+    begin = time.perf_counter()
+    with own_cluster(1, cores, 4 << 30) as cluster:
+        start_s = time.perf_counter() - begin
 
-    few, many = (2, 20) if timed else (1, 2)
-    ratios, starts = [], []
-    for turn in range(5 if timed else 1):
-        took = {}
-        for number in (few, many):
-            for function in (plain, batch):
-                took[function, number] = seconds(function, number)
-                if turn == 0 and number == many and function is batch:
-                    _same(tmp_path, paths)
-                shutil.rmtree(tmp_path / function.__name__)
-        each = {f: (took[f, many] - took[f, few]) / (many - few) for f in (plain, batch)}
-        ratios.append(each[batch] / each[plain])
-        starts.append(took[batch, few] - few * each[batch])
-    if timed:
+        def batch():
+            result = iosfast.batch(
+                [path.parent for path in paths],
+                tmp_path / "batch",
+                frame_rate_hz=FRAME_RATE_HZ,
+                recipe=RECIPE,
+                scheduler=cluster.client.scheduler.address,
+                threads=cores,
+                picture=False,
+            )
+            assert not result.failed
+
+        plain()
+        batch()
+        _same(tmp_path, paths)
+        clear()
         size = paths[0].stat().st_size / 1e6
-        told = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        section(SECTION).append(
-            f"* Each recording more of {size:.0f} MB takes {told} times what `preprocess` to disk "
-            f"takes (aim: 1.05); the workers start in {np.median(starts):.1f} s."
+        race(
+            f"batch of {len(paths)} recordings of {size:.0f} MB, cached, one worker",
+            batch,
+            {"preprocess to disk, one after the other": (plain, "1.05")},
+            rounds=5,
+            prepare=clear,
+            section=SECTION,
         )
+    if timed:
+        section(SECTION).append(f"* The workers start in {start_s:.1f} s.")
 
 
 def _same(folder: Path, paths: list[Path]) -> None:
     """Both wrote the same bits."""
     plain = folder / "plain"
-    if not plain.exists():
-        return
     for path in paths:
         name = path.parent.name
         for file in (plain / name).iterdir():

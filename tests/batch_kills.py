@@ -78,18 +78,17 @@ class Killing:
                     process, address = stack.enter_context(_scheduler(self._folder))
                 command = self._start(address)
                 stack.callback(_end, command)
-                time.sleep(self.random.uniform(0.2, 1.1) * self.seconds)
-                victim = self._victim(kind, command, process)
-                if victim is not None:
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        victim.kill()
-                        self.counts[kind] += 1
-                if kind == "worker":  # the command goes on with another one
-                    assert command.wait(300) == 0, "the command gave up"
+                time.sleep(self.random.uniform(0.1, 1.0) * self.seconds)
+                if kind == "worker":  # the command goes on with others
+                    while command.poll() is None:
+                        self._kill(kind, self._worker(command))
+                        time.sleep(self.random.uniform(0.02, 0.4) * self.seconds)
+                    assert command.returncode in (0, 3), "the command gave up"
                 elif kind == "command":
-                    command.kill()
+                    self._kill(kind, psutil.Process(command.pid))
                     command.wait(60)
                 else:
+                    self._kill(kind, process)
                     assert command.wait(300) in (0, 2, 3), "the command fell"
             self.look()
         self._finish()
@@ -128,16 +127,17 @@ class Killing:
         finally:
             _end(command)
 
-    def _victim(
-        self, kind: str, command: subprocess.Popen[bytes], scheduler: psutil.Process | None
-    ) -> psutil.Process | None:
-        if kind == "scheduler":
-            return scheduler
+    def _kill(self, kind: str, process: psutil.Process | None) -> None:
+        if process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    process.kill()
+                    self.counts[kind] += 1
+
+    def _worker(self, command: subprocess.Popen[bytes]) -> psutil.Process | None:
         with contextlib.suppress(psutil.NoSuchProcess):
-            own = psutil.Process(command.pid)
-            if kind == "command":
-                return own
-            workers = [p for p in own.children(recursive=True) if "spawn_main" in _line(p)]
+            children = psutil.Process(command.pid).children(recursive=True)
+            workers = [p for p in children if "spawn_main" in _line(p)]
             return self.random.choice(workers) if workers else None
         return None
 
@@ -193,11 +193,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True, help="new folder to work in")
+    parser.add_argument("--waves", type=int, default=1, help="recordings with a wave")
+    parser.add_argument("--others", type=int, default=6, help="recordings without")
+    parser.add_argument("--steps", default=_STEPS)
     options = parser.parse_args()
     options.folder.mkdir(parents=True)
-    archive = make_archive(options.folder / "archive")
-    killing = Killing(options.folder, options.seed, archive)
+    archive = make_archive(options.folder / "archive", options.waves, options.others)
+    killing = Killing(options.folder, options.seed, archive, options.steps)
     print(f"undisturbed: {killing.seconds:.1f} s", flush=True)
     begin = time.monotonic()
     while sum(killing.counts[kind] for kind in KINDS) < options.kills:

@@ -112,11 +112,12 @@ def _started(start: Callable[[], Any]) -> Any:
 
 @contextlib.contextmanager
 def other_cluster(address: str, threads: int) -> Iterator[Cluster]:
-    """Use a cluster that is there; it is left as it is."""
+    """Use a cluster that is there, by its scheduler's address or file; it is left as it is."""
     distributed = needed("distributed")
     with _quiet():
         try:
-            client = distributed.Client(address, timeout=_CONNECT_S)
+            by = "scheduler_file" if address.endswith(".json") else "address"
+            client = distributed.Client(**{by: address}, timeout=_CONNECT_S)
         except (OSError, ValueError) as error:
             raise ValueError(f"scheduler: nothing answers at {address!r} ({error})") from error
         try:

@@ -17,7 +17,7 @@ from .extras import needed
 #: Blocks that are sampled of a recording, over all its files, and bytes of each.
 SAMPLES, SAMPLE_BYTES = 8, 4096
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)

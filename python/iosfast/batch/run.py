@@ -138,7 +138,7 @@ def batch(
     memory_per_worker : int, optional
         Bytes; default: 4 GiB, or the machine's memory by `workers`.
     scheduler : str, optional
-        Address of a Dask scheduler, whose workers see the same paths, instead of `workers`.
+        Address or file of a Dask scheduler, whose workers see the same paths, instead of `workers`.
     readers_per_disk : int, optional
         Recordings that are read at a time from each disk; default: one from disks that turn, any
         number from others.

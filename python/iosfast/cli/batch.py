@@ -78,7 +78,8 @@ def add_to(commands: Any) -> None:
     group.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="of a Dask scheduler to use, such as tcp://node:8786, instead of this machine",
+        help="of a Dask scheduler to use, such as tcp://node:8786, or its file (.json), instead of "
+        "workers on this machine",
     )
     group.add_argument(
         "--readers-per-disk",
