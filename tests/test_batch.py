@@ -457,7 +457,7 @@ def test_workers_that_do_not_start(monkeypatch):
 
     def start():
         starts.append(1)
-        if len(starts) < 3:
+        if len(starts) < 5:
             raise RuntimeError("Nanny failed to start.")
         return "cluster"
 

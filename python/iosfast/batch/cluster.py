@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,7 +21,8 @@ ALLOWED_FAILURES = 3
 #: How long a scheduler that is named may take to answer.
 _CONNECT_S = 30
 
-_STARTS = 3
+#: How long workers have to end, which are killed then: what is to last is on the disk.
+_STARTS, _CLOSE_S = 5, 5
 
 
 @dataclass(frozen=True)
@@ -76,31 +78,34 @@ def own_cluster(
         "distributed.comm.timeouts.connect": "60s",
     }
     with dask.config.set(options), _quiet():
-        cluster = _started(
-            lambda: distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=processes,
-                memory_limit=memory if processes else 0,
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,
+        with _uninterrupted():
+            cluster = _started(
+                lambda: distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=processes,
+                    memory_limit=memory if processes else 0,
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,
+                )
             )
-        )
         try:
             client = distributed.Client(cluster, timeout=_CONNECT_S)
             try:
                 if processes:
-                    client.register_plugin(limited_worker(memory if limits_data else 0))
+                    plugin = limited_worker(memory if limits_data else 0)
+                    _started(lambda: client.register_plugin(plugin))
                 yield Cluster(client, workers, threads, memory if processes else None)
             finally:
                 with contextlib.suppress(Exception):
-                    client.close(timeout=5)
+                    client.close(timeout=_CLOSE_S)
         finally:
-            cluster.close(timeout=5)
+            with contextlib.suppress(Exception):
+                cluster.close(timeout=_CLOSE_S)
 
 
 def _started(start: Callable[[], Any]) -> Any:
-    """Start workers; where one dies meanwhile, all are started again."""
+    """Start workers, or set them up; where one dies meanwhile, try again."""
     for attempt in range(_STARTS):
         try:
             return start()
@@ -108,6 +113,22 @@ def _started(start: Callable[[], Any]) -> Any:
             if attempt == _STARTS - 1:
                 raise ConnectionError(f"the workers cannot be started: {error}") from error
     raise AssertionError
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait for a few seconds: a cluster that is half started cannot be ended.
+
+    Workers, which get it from a terminal, too, ignore it as soon as they are set up.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -142,6 +163,7 @@ def limited_worker(nbytes: int) -> Any:
         def setup(self, worker: Any) -> None:
             """Set up a worker."""
             warnings.simplefilter("ignore", IosfastWarning)  # which are notes of the results
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command ends its workers itself
             if nbytes:
                 limit_memory(nbytes)
 

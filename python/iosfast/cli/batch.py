@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 from .source import number
 
-#: Exit codes: some recordings failed; the command itself was wrong.
-SOME_FAILED, MISUSED = 3, 2
+#: Exit code: some recordings failed.
+SOME_FAILED = 3
 
 
 def add_to(commands: Any) -> None:
@@ -136,6 +136,7 @@ _SETTINGS = (
 def _run(options: argparse.Namespace) -> int:
     from ..batch.run import batch
     from ..batch.summary import report_lines
+    from . import FAILED, INTERRUPTED, MISUSED, message_of
     from .preprocess import channels_of
 
     settings = {n: getattr(options, n) for n in _SETTINGS if getattr(options, n) is not None}
@@ -166,11 +167,12 @@ def _run(options: argparse.Namespace) -> int:
             say=lambda line: print(line, flush=True),
             **settings,
         )
+    except KeyboardInterrupt:
+        print("iosfast: interrupted; what was done is kept, --resume goes on", file=sys.stderr)
+        return INTERRUPTED
     except (ValueError, TypeError, ImportError, OSError) as error:
-        from . import message_of
-
         print("iosfast: error:", *message_of(error).splitlines(), file=sys.stderr)
-        return MISUSED
+        return FAILED if isinstance(error, ConnectionError) else MISUSED
     if options.dry_run:
         return 0
     for line in report_lines(result.rows):
