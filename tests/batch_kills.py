@@ -25,10 +25,14 @@ import psutil
 from some_archives import results, write_folder, write_tiff
 
 import iosfast
+from iosfast.batch.planning import Plan, task_of, write_batch_file
+from iosfast.batch.tasks import perform
 from iosfast.simulate import Noise, Simulation, Wave
 
-KINDS = ("worker", "command", "scheduler")
+KINDS = ("worker", "command", "scheduler", "task")
 _STEPS = "preprocess,episodes,segment,measure"
+#: Within so many seconds a task is killed.
+_TASK_S = 1.0
 
 
 def make_archive(root: Path, waves: int = 1, others: int = 6) -> Path:
@@ -72,6 +76,10 @@ class Killing:
     def round(self, kinds: Sequence[str]) -> None:
         """Kill a batch in these ways, finish it, and compare it with the undisturbed one."""
         for kind in kinds:
+            if kind == "task":
+                while self._kill_task():
+                    self.look()
+                continue
             with contextlib.ExitStack() as stack:
                 process = address = None
                 if kind == "scheduler":
@@ -127,6 +135,30 @@ class Killing:
             assert command.wait(600) == 0, (self._folder / "log.txt").read_text()[-3000:]
         finally:
             _end(command)
+
+    def _kill_task(self) -> bool:
+        """Kill what a worker does, in a process of its own; tells whether anything was to do."""
+        plan = self._plan()
+        if not plan.to_do:
+            return False
+        self._out.mkdir(exist_ok=True)
+        write_batch_file(plan, [self._archive])
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                for each in plan.to_do:
+                    perform(task_of(each, plan, 10**9))
+            os._exit(0)
+        time.sleep(self.random.random() * _TASK_S)
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        self.counts["task"] += os.WIFSIGNALED(status)
+        return True
+
+    def _plan(self) -> Plan:
+        names = self._steps.split(",")
+        options = {"frame_rate_hz": 5.0, "pixel_size_mm": 10 / 64, "picture": False}
+        return iosfast.batch(self._archive, self._out, dry_run=True, steps=names, **options).plan
 
     def _kill(self, kind: str, process: psutil.Process | None) -> None:
         if process is not None:
@@ -198,6 +230,7 @@ def main() -> None:
     parser.add_argument("--waves", type=int, default=1, help="recordings with a wave")
     parser.add_argument("--others", type=int, default=6, help="recordings without")
     parser.add_argument("--steps", default=_STEPS)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     options = parser.parse_args()
     options.folder.mkdir(parents=True)
     archive = make_archive(options.folder / "archive", options.waves, options.others)
@@ -205,7 +238,7 @@ def main() -> None:
     print(f"undisturbed: {killing.seconds:.1f} s", flush=True)
     begin = time.monotonic()
     while sum(killing.counts[kind] for kind in KINDS) < options.kills:
-        killing.round(killing.random.choices(KINDS, k=killing.random.randint(1, 5)))
+        killing.round(killing.random.choices(options.kinds, k=killing.random.randint(1, 5)))
         print(f"{time.monotonic() - begin:.0f} s: {dict(killing.counts)}", flush=True)
 
 

@@ -501,3 +501,20 @@ def test_a_disk_that_becomes_full(task, monkeypatch):
         assert "No space left on device" in outcome.error
         assert list(Path(task.folder, "done").glob("*")) == []
     assert set(reasons(perform(task)).values()) == {"not done yet"}
+
+
+def test_the_report_of_a_recording(tmp_path):
+    """With the episodes that the step before has found, or someone has written."""
+    source = Source((str(write_tiff(tmp_path / "s.tif", count=150)),))
+    settings = SETTINGS.changed({"pixel_size_mm": 0.3, "recipe": {"interval_bins": 1}})
+    steps_ = ("preprocess", "episodes", "report")
+    task = Task(
+        name="s", folder=str(tmp_path / "s"), source=source, settings=settings, steps=steps_
+    )
+    assert set(reasons(perform(task)).values()) == {"not done yet"}
+    page = Path(task.folder, "report", "report.html")
+    assert "<html" in page.read_text(encoding="utf-8")
+    assert set(reasons(perform(task)).values()) == {None}
+    page.unlink()
+    assert reasons(perform(task))["report"] == "report/report.html is missing"
+    assert page.exists()

@@ -18,7 +18,7 @@ INDEX = "index.html"
 
 #: What is linked of a recording, if it is there: text, path below its folder.
 _LINKS = (
-    ("report", "report/index.html"),
+    ("report", "report/report.html"),
     ("episodes", "episodes/episodes.csv"),
     ("outlines", "segmented"),
     ("waves", "measures/events.csv"),

@@ -125,7 +125,7 @@ def batch(
         `iosfast.batch.manifest.Manifest.read`.
     recipe : Recipe, {"default", "published"}, or mapping
         A mapping has options of `Recipe`, and may have ``base``.
-    steps : list of {"preprocess", "episodes", "segment", "measure"}
+    steps : list of {"preprocess", "episodes", "segment", "measure", "report"}
         With all that they need.
     resume : bool
         Go on with a batch that is in `out`; without it, that is an error.

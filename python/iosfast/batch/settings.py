@@ -24,6 +24,7 @@ PREPROCESS_OPTIONS: tuple[str, ...] = (
 EPISODE_OPTIONS: tuple[str, ...] = ("midline_x_px", "max_speed_mm_min", "picture")
 SEGMENT_OPTIONS: tuple[str, ...] = ("max_speed_mm_min", "picture")
 MEASURE_OPTIONS: tuple[str, ...] = ("midline_x_px",)
+REPORT_OPTIONS: tuple[str, ...] = ("max_speed_mm_min",)
 _CLOCKS = ("frames", "mtime", "name", "datetime")
 
 

@@ -19,6 +19,7 @@ from ..preprocess import preprocess
 from ..prompts import Prompt
 from ..segment import AFTER_MAPS, BEFORE_MAPS, segment
 from ..segment_files import write_segmentation
+from ..session_report.report import report
 from ..staging import Staging, channel_folders
 from ..storage import load
 from ..tables import pandas, write_tables
@@ -26,6 +27,7 @@ from .settings import (
     EPISODE_OPTIONS,
     MEASURE_OPTIONS,
     PREPROCESS_OPTIONS,
+    REPORT_OPTIONS,
     SEGMENT_OPTIONS,
     Settings,
 )
@@ -257,6 +259,22 @@ def _measure(work: Work) -> Made:
     return Made({"measured_waves": waves_measured})
 
 
+def _report(work: Work) -> Made:
+    for channel, maps in _maps(work):
+        place = work.folder / "report" / channel
+        shutil.rmtree(place, ignore_errors=True)
+        report(
+            maps,
+            place,
+            episodes=_episodes(work, channel, maps),
+            title=work.name + f" ({channel})" * bool(channel),
+            overwrite=True,
+            threads=work.threads,
+            **_speed(work.settings),
+        )
+    return Made()
+
+
 def _speed(settings: Settings) -> dict[str, Any]:
     speed = settings.max_speed_mm_min
     return {} if speed is None else {"max_speed_mm_min": speed}
@@ -274,6 +292,7 @@ STEPS: tuple[Step, ...] = (
         "segment", "segmented", ("preprocess", "episodes"), SEGMENT_OPTIONS, _segment, edited=True
     ),
     Step("measure", "measures", ("preprocess", "episodes", "segment"), MEASURE_OPTIONS, _measure),
+    Step("report", "report", ("preprocess", "episodes"), REPORT_OPTIONS, _report),
 )
 
 NAMES = tuple(step.name for step in STEPS)

@@ -37,7 +37,7 @@ def add_to(commands: Any) -> None:
         "--steps",
         default="preprocess",
         metavar="STEP,...",
-        help="of preprocess, episodes, segment, measure, with all that they need "
+        help="of preprocess, episodes, segment, measure, report, with all that they need "
         "(default: preprocess)",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the batch in DIR")
