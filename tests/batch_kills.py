@@ -31,7 +31,7 @@ from iosfast.simulate import Noise, Simulation, Wave
 
 KINDS = ("worker", "command", "scheduler", "task")
 _STEPS = "preprocess,episodes,segment,measure"
-#: Within so many seconds a task is killed.
+#: Within so many seconds a task is killed, at first.
 _TASK_S = 1.0
 
 
@@ -77,8 +77,10 @@ class Killing:
         """Kill a batch in these ways, finish it, and compare it with the undisturbed one."""
         for kind in kinds:
             if kind == "task":
-                while self._kill_task():
+                seconds = _TASK_S
+                while self._kill_task(self.random.random() * seconds):
                     self.look()
+                    seconds *= 1.05  # or the longest step would never come to its end
                 continue
             with contextlib.ExitStack() as stack:
                 process = address = None
@@ -136,7 +138,7 @@ class Killing:
         finally:
             _end(command)
 
-    def _kill_task(self) -> bool:
+    def _kill_task(self, after_s: float) -> bool:
         """Kill what a worker does, in a process of its own; tells whether anything was to do."""
         plan = self._plan()
         if not plan.to_do:
@@ -149,7 +151,7 @@ class Killing:
                 for each in plan.to_do:
                     perform(task_of(each, plan, 10**9))
             os._exit(0)
-        time.sleep(self.random.random() * _TASK_S)
+        time.sleep(after_s)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         self.counts["task"] += os.WIFSIGNALED(status)
