@@ -14,6 +14,7 @@ except ImportError as _error:
 
 from . import figures, sam2, simulate
 from .annotations import Annotations
+from .batch import batch, verify
 from .clips import Clip, read_clip
 from .comparison import Comparison, compare
 from .episode_clips import extract_clips
@@ -53,6 +54,7 @@ __all__ = [
     "Segmentation",
     "WriteError",
     "__version__",
+    "batch",
     "compare",
     "cortex_mask",
     "evaluate",
@@ -73,6 +75,7 @@ __all__ = [
     "segment",
     "simulate",
     "tracking_video",
+    "verify",
     "write_episodes",
     "write_prompts",
 ]

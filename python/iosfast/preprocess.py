@@ -164,20 +164,19 @@ def preprocess(
     ``recipe="published"`` reproduces Zhang et al., Sci Data 13, 255 (2026),
     doi 10.1038/s41597-026-06580-1.
     """
-    job = Job(
-        recipe=Recipe.named(recipe),
-        frame_rate_hz=arguments.positive("frame_rate_hz", frame_rate_hz),
-        pixel_size_mm=arguments.positive("pixel_size_mm", pixel_size_mm),
+    job = checked_job(
+        recipe=recipe,
+        frame_rate_hz=frame_rate_hz,
+        pixel_size_mm=pixel_size_mm,
         times=times,
-        channels=None if channels is None else checked_channels(channels),
-        start_s=checked_start(start_time),
+        channels=channels,
         mask=mask,
-        out=None if out is None else Path(out),
-        layout=checked_layout(layout),
+        out=out,
+        layout=layout,
         overwrite=overwrite,
-        threads=arguments.threads(threads),
+        start_time=start_time,
+        threads=threads,
     )
-    job.recipe.colors()  # an unknown colour map is told before anything is read
     if job.out is not None:
         check_place(job.out, overwrite)
     reopen = partial(
@@ -198,8 +197,40 @@ def preprocess(
         nbytes = sum(plan.recording.nbytes for plan in plans.values())
         shown = stack.enter_context(progress_for(progress, total, nbytes))
         if job.channels is None:
-            return _Run(plans[""], inside, job, shown).maps(job.out)
+            return Run(plans[""], inside, job, shown).maps(job.out)
         return _run_all(plans, inside, job, shown)
+
+
+def checked_job(
+    *,
+    recipe: Recipe | RecipeName,
+    frame_rate_hz: float | None,
+    pixel_size_mm: float | None,
+    times: Any,
+    channels: int | Sequence[str] | None,
+    mask: Any,
+    out: str | PathLike[str] | None,
+    layout: str,
+    overwrite: bool,
+    start_time: str | datetime | None,
+    threads: int,
+) -> Job:
+    """Check what `preprocess` was told; see there."""
+    job = Job(
+        recipe=Recipe.named(recipe),
+        frame_rate_hz=arguments.positive("frame_rate_hz", frame_rate_hz),
+        pixel_size_mm=arguments.positive("pixel_size_mm", pixel_size_mm),
+        times=times,
+        channels=None if channels is None else checked_channels(channels),
+        start_s=checked_start(start_time),
+        mask=mask,
+        out=None if out is None else Path(out),
+        layout=checked_layout(layout),
+        overwrite=overwrite,
+        threads=arguments.threads(threads),
+    )
+    job.recipe.colors()  # an unknown colour map is told before anything is read
+    return job
 
 
 def _run_all(
@@ -213,7 +244,7 @@ def _run_all(
             staging = stack.enter_context(Staging(job.out, job.overwrite))
         done = 0
         for name, plan in plans.items():
-            run = _Run(plan, mask, job, _behind(progress, done))
+            run = Run(plan, mask, job, _behind(progress, done))
             maps[name] = run.maps(None if staging is None else staging.work / name)
             done += plan.frames
         if staging is None:
@@ -226,15 +257,25 @@ def _behind(progress: Progress, before: int) -> Progress:
     return lambda frames: progress(before + frames)
 
 
-class _Run:
-    """One pass over the recording, block by block of bins."""
+class Run:
+    """One pass over the recording, block by block of bins.
+
+    `made` gives bins that are there already: it fills an array with the bins [first, last), or
+    returns False.
+    """
 
     def __init__(
-        self, plan: Plan, mask: NDArray[np.bool_] | None, job: Job, progress: Progress
+        self,
+        plan: Plan,
+        mask: NDArray[np.bool_] | None,
+        job: Job,
+        progress: Progress,
+        made: Callable[[int, int, NDArray[Any]], bool] | None = None,
     ) -> None:
+        self._made = made
         self._recording = plan.recording
         self._edges = plan.edges
-        self._info = plan.info
+        self.info = plan.info
         self._mask = mask
         self._job = job
         self._threads = job.threads
@@ -249,13 +290,13 @@ class _Run:
         return self._in_memory() if out is None else self._on_disk(out)
 
     def _in_memory(self) -> Maps:
-        bins, maps, shape = self._edges.size - 1, self._info.times_s.size, self._info.shape
-        binned = np.empty((bins, *shape), self._info.bin_dtype)
+        bins, maps, shape = self._edges.size - 1, self.info.times_s.size, self.info.shape
+        binned = np.empty((bins, *shape), self.info.bin_dtype)
         change = np.empty((maps, *shape), np.float32)
         rgb = np.empty((maps, *shape, 3), np.uint8)
         done = 0
-        for first, last in self._blocks():
-            self._bin(first, last, binned[first:last])
+        for first, last in self.blocks():
+            self.bin(first, last, binned[first:last])
             made = done + self._stage.count(last - first)
             self._stage.consume(binned[first:last], change[done:made], rgb[done:made])
             done = made
@@ -264,11 +305,11 @@ class _Run:
 
     def _on_disk(self, out: Path) -> Maps:
         """Write maps while the next ones are made; at most two blocks are in memory."""
-        shape = self._info.shape
+        shape = self.info.shape
         with (
             MapsWriter(
                 out,
-                self._info,
+                self.info,
                 bins=self._edges.size - 1,
                 mask=self._mask,
                 layout=self._job.layout,
@@ -278,12 +319,12 @@ class _Run:
         ):
             writing: Future[None] | None = None
             done = 0
-            for first, last in self._blocks():
+            for first, last in self.blocks():
                 count = self._stage.count(last - first)
-                binned = np.empty((last - first, *shape), self._info.bin_dtype)
+                binned = np.empty((last - first, *shape), self.info.bin_dtype)
                 change = np.empty((count, *shape), np.float32)
                 rgb = np.empty((count, *shape, 3), np.uint8)
-                self._bin(first, last, binned)
+                self.bin(first, last, binned)
                 self._stage.consume(binned, change, rgb)
                 with self._watch.stage("wait for disk"):
                     if writing is not None:
@@ -296,14 +337,19 @@ class _Run:
                 writer.finish(self._final_info())
         return replace(load(out), timings=self._watch.stages)
 
-    def _blocks(self) -> list[tuple[int, int]]:
+    def blocks(self) -> list[tuple[int, int]]:
+        """Bins that are made at a time: first, and behind the last."""
         bins = self._edges.size - 1
-        pixels = self._info.shape[0] * self._info.shape[1]
-        per_bin = pixels * (self._info.bin_dtype.itemsize + 7 / self._info.recipe.interval_bins)
+        pixels = self.info.shape[0] * self.info.shape[1]
+        per_bin = pixels * (self.info.bin_dtype.itemsize + 7 / self.info.recipe.interval_bins)
         step = max(1, int(BLOCK_BYTES / per_bin))
         return [(first, min(first + step, bins)) for first in range(0, bins, step)]
 
-    def _bin(self, first: int, last: int, out: NDArray[Any]) -> None:
+    def bin(self, first: int, last: int, out: NDArray[Any]) -> None:
+        """Fill an array with the bins [first, last)."""
+        if self._made is not None and self._made(first, last, out):
+            self._progress(int(self._edges[last]))
+            return
         edges = self._edges[first : last + 1]
         with self._watch.stage("read and bin"):
             stored = self._recording.as_stored
@@ -348,4 +394,4 @@ class _Run:
         notes = stage_notes(self._stage)
         for note in notes:
             warn(note)
-        return replace(self._info, notes=(*self._info.notes, *notes))
+        return replace(self.info, notes=(*self.info.notes, *notes))

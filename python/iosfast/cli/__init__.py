@@ -13,6 +13,7 @@ from ..errors import DeviceError, IosfastWarning
 from ..progress import heeding_interrupts
 from . import (
     annotate,
+    batch,
     compare,
     demo,
     episodes,
@@ -23,6 +24,7 @@ from . import (
     report,
     sam2,
     segment,
+    verify,
 )
 
 #: Exit codes: an error of the data or the disk; misuse (argparse's own); Ctrl-C.
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with heeding_interrupts(), warnings.catch_warnings():
             warnings.showwarning = _show_warning
             warnings.simplefilter("always", IosfastWarning)
-            options.run(options)
+            code: int | None = options.run(options)
     except KeyboardInterrupt:
         print("iosfast: interrupted; nothing incomplete was left", file=sys.stderr)
         return INTERRUPTED
@@ -51,12 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ArithmeticError,
         DeviceError,
     ) as error:
-        print("iosfast: error:", *_message(error).splitlines(), file=sys.stderr)
+        print("iosfast: error:", *message_of(error).splitlines(), file=sys.stderr)
         return FAILED
-    return 0
+    return code or 0
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
+    """Return what an error tells."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__
@@ -76,6 +79,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"iosfast {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     of_waves = (preprocess, info, episodes, segment, report, annotate, evaluate, compare, sam2)
-    for command in (*of_waves, reconstruct, demo):
+    for command in (*of_waves, batch, verify, reconstruct, demo):
         command.add_to(commands)
     return parser

@@ -111,7 +111,7 @@ def _run(options: argparse.Namespace) -> None:
         frame_rate_hz=options.frame_rate_hz,
         pixel_size_mm=options.pixel_size_mm,
         times=options.times,
-        channels=_channels(options),
+        channels=channels_of(options),
         mask=options.mask,
         out=options.out,
         layout=options.layout,
@@ -129,7 +129,8 @@ def _run(options: argparse.Namespace) -> None:
             print(f"picture: {contact_sheet(maps, maps.path / 'contact_sheet.png')}")
 
 
-def _channels(options: argparse.Namespace) -> Any:
+def channels_of(options: argparse.Namespace) -> Any:
+    """Return the channels that were named: their names, their number, or "file"."""
     given = options.channels
     if given is None or len(given) > 1:
         return given

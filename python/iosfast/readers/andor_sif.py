@@ -124,7 +124,7 @@ def _is_sif(entry: os.DirEntry[str]) -> bool:
     return name.endswith(".sif") and not name.startswith(".") and not entry.is_dir()
 
 
-def _place(name: str) -> tuple[str, str, int | None]:
+def place_in_series(name: str) -> tuple[str, str, int | None]:
     """Return the series of a file, the mark of its number, and the number."""
     match = _SERIES.fullmatch(Path(name).stem)
     assert match is not None  # as all of it is optional
@@ -141,8 +141,10 @@ def _of_series_note(path: Path) -> tuple[str, ...]:
             names = [entry.name for entry in entries if _is_sif(entry)]
     except OSError:  # a folder that may be entered, but not listed
         return ()
-    own, mark, _ = _place(path.name)
-    places = {name: _place(name) for name in sorted(names, key=natural) if name != path.name}
+    own, mark, _ = place_in_series(path.name)
+    places = {
+        name: place_in_series(name) for name in sorted(names, key=natural) if name != path.name
+    }
     siblings = [name for name, (base, _, _) in places.items() if base == own]
     if not siblings:
         return ()
@@ -160,7 +162,7 @@ def _doubts(names: Iterable[str]) -> list[str]:
     """Tell of what speaks against joining files."""
     series: dict[str, list[int]] = {}
     for name in names:
-        base, _, number = _place(name)
+        base, _, number = place_in_series(name)
         series.setdefault(base, []).extend([] if number is None else [number])
     doubts = []
     if len(series) > 1:

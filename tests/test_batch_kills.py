@@ -1,0 +1,12 @@
+"""What is killed leaves nothing half; many kills: ``python tests/batch_kills.py``."""
+
+from __future__ import annotations
+
+from batch_kills import Killing, make_archive
+
+
+def test_killed_and_resumed(tmp_path):
+    archive = make_archive(tmp_path / "archive", waves=0, others=3)
+    killing = Killing(tmp_path, 5, archive, "preprocess")
+    killing.round(("worker", "command"))
+    assert killing.counts["rounds"] == 1
