@@ -90,7 +90,7 @@ def write_mp4(
     ):
         stream: Any = file.add_stream("libx264", rate=rate)
         (stream.height, stream.width), stream.pix_fmt = shape, "yuv420p"
-        stream.options = {"crf": str(crf), "preset": "veryfast"}
+        stream.options = {"crf": str(crf), "preset": "superfast"}
         context = stream.codec_context
         context.thread_type, context.thread_count = "FRAME", ENCODER_THREADS
         context.colorspace = context.color_primaries = context.color_trc = _BT709

@@ -125,6 +125,8 @@ class TrackingFrames:
 
         top, bottom, _ = rows.indices(self._height)
         left, right, _ = columns.indices(self._width)
+        if colors.shape[:2] == (self._height, self._width):
+            return colors[rows, columns]
         down, across = colors.shape[0] / self._height, colors.shape[1] / self._width
         scaled = Image.fromarray(np.ascontiguousarray(colors)).resize(
             (right - left, bottom - top),

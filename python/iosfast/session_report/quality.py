@@ -25,6 +25,8 @@ _FINE_PX, _COARSE_PX = 2.0, 16.0
 _LEAST_ALIKE = 0.3
 #: Parts of a pixel to which a shift is told, and pixels around the best whole one.
 _PARTS, _AROUND_PX = 4, 1.0
+#: Finer patterns, in periods per pixel, are too weak after this band to tell a part of a pixel.
+_FINEST = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +72,11 @@ def quality_of(maps: Maps, episodes: Sequence[Episode]) -> Quality:
     bins = maps.bin_times_s.size
     chosen = np.unique(np.linspace(0, bins - 1, min(IMAGES, bins)).round().astype(int))
     inside = ... if maps.mask is None else maps.mask
-    shift = Shift(np.asarray(maps.binned[0], np.float64))
+    shift = Shift(np.asarray(maps.binned[0]))
     brightness, shifts = [], []
     for number in chosen.tolist():
-        image = np.asarray(maps.binned[number], np.float64)
-        brightness.append(float(image[inside].mean()))
+        image = np.asarray(maps.binned[number])
+        brightness.append(float(image[inside].mean(dtype=np.float64)))
         shifts.append(shift.of(image))
     level = np.array(brightness)
     relative = 100 * (level / level[0] - 1) if level[0] > 0 else np.full(level.size, math.nan)
@@ -116,10 +118,11 @@ class Shift:
 
     Parameters
     ----------
-    first : ndarray of float64, shape (Y, X)
+    first : ndarray, shape (Y, X)
+        Any numbers.
     """
 
-    def __init__(self, first: _Doubles) -> None:
+    def __init__(self, first: NDArray[Any]) -> None:
         self._every = max(1, round(min(first.shape) / _SIDE_PX))
         shape = tuple(side // self._every for side in first.shape)
         self._window = np.outer(*(np.hanning(side + 2)[1:-1] for side in shape))
@@ -132,10 +135,12 @@ class Shift:
         self._twice[0] = 1.0
         if shape[1] % 2 == 0:
             self._twice[-1] = 1.0
+        self._down = np.flatnonzero(np.abs(y[:, 0]) <= _FINEST)
+        self._wide = int(np.count_nonzero(x <= _FINEST))
         self._first = self._spectrum(first)
         self._first_length = self._length(self._first)
 
-    def of(self, image: _Doubles) -> tuple[float, float]:
+    def of(self, image: NDArray[Any]) -> tuple[float, float]:
         """Return how far an image is shifted, (y, x) in pixels; NaN if it is not alike."""
         spectrum = self._spectrum(image)
         product = spectrum * np.conj(self._first)
@@ -151,9 +156,12 @@ class Shift:
     def _refined(self, product: NDArray[np.complex128], near: Sequence[int]) -> tuple[float, float]:
         count = round(2 * _AROUND_PX * _PARTS) + 1
         steps = np.linspace(-_AROUND_PX, _AROUND_PX, count)
-        y = (near[0] + steps)[:, None] * np.fft.fftfreq(self._shape[0])
-        x = np.fft.rfftfreq(self._shape[1])[:, None] * (near[1] + steps)
-        found = (np.exp(2j * math.pi * y) @ (product * self._twice) @ np.exp(2j * math.pi * x)).real
+        y = (near[0] + steps)[:, None] * np.fft.fftfreq(self._shape[0])[self._down]
+        x = np.fft.rfftfreq(self._shape[1])[: self._wide, None] * (near[1] + steps)
+        told = product[self._down, : self._wide] * self._twice[: self._wide]
+        # Not by a matrix product: a library that takes threads for so little costs more than it.
+        rows = np.einsum("ay,yx->ax", np.exp(2j * math.pi * y), told)
+        found = np.einsum("ax,xb->ab", rows, np.exp(2j * math.pi * x)).real
         top, left = map(int, np.unravel_index(np.argmax(found), found.shape))
         return (
             near[0] + float(steps[top]) + _vertex(found[:, left], top) * (steps[1] - steps[0]),
@@ -165,9 +173,13 @@ class Shift:
         squares = (np.abs(spectrum) ** 2 * self._twice).sum()
         return math.sqrt(float(squares) / math.prod(self._shape))
 
-    def _spectrum(self, image: _Doubles) -> NDArray[np.complex128]:
+    def _spectrum(self, image: NDArray[Any]) -> NDArray[np.complex128]:
         (height, width), n = self._shape, self._every
-        coarse = image[: height * n, : width * n].reshape(height, n, width, n).mean(axis=(1, 3))
+        coarse = np.zeros((height, width))
+        for row in range(n):
+            for column in range(n):
+                coarse += image[row : height * n : n, column : width * n : n]
+        coarse /= n * n
         level = float(coarse.mean())
         spectrum = np.fft.rfft2((coarse - level) * self._window) * self._band
         return np.asarray(spectrum)

@@ -23,7 +23,7 @@ from ..tables import write_tables
 from . import page, pictures
 from .quality import quality_of
 from .wave_values import Tables, session_tables
-from .waves import Told, measured, told_by_prompts, told_by_seeds
+from .waves import EpisodeResult, Told, measured, told_by_prompts, told_by_seeds
 
 Videos = Literal["auto", "inline", "beside", "none"]
 
@@ -168,26 +168,32 @@ def report(
         moving = staging.work / _VIDEOS
         clips: dict[int, Path] = {}
         nbytes = maps.change[0].nbytes * sum(len(each.episode) for each in told)
+        def measured_of(each: Told) -> EpisodeResult:
+            return measured(
+                maps,
+                each,
+                pixel_size_mm=size_mm,
+                max_speed_mm_min=speed,
+                as_told=as_told,
+                threads=threads,
+            )
+
         with (
-            ThreadPoolExecutor(1) as beside,
+            # Measures and videos run mostly without Python's lock: the next episode is measured,
+            # and the video of this one written, while its pictures are drawn.
+            ThreadPoolExecutor(2) as beside,
             progress_for(progress, max(1, len(told)), nbytes, "report") as update,
         ):
             try:
+                following = [beside.submit(measured_of, each) for each in told[:1]]
                 for number, each in enumerate(told):
-                    result = measured(
-                        maps,
-                        each,
-                        pixel_size_mm=size_mm,
-                        max_speed_mm_min=speed,
-                        as_told=as_told,
-                        threads=threads,
-                    )
+                    result = following.pop().result()
+                    following = [beside.submit(measured_of, e) for e in told[number + 1 : number + 2]]
                     video = None
                     if result.waves and videos != "none":
                         moving.mkdir(exist_ok=True)
                         path = moving / f"episode-{each.episode.number}.mp4"
                         clips[each.episode.number] = path
-                        # Most of it runs without Python's lock, so pictures are drawn meanwhile.
                         video = beside.submit(pictures.write_video, maps, result, path, VIDEO_PX)
                     shown.append(
                         page.episode_on_page(maps, result, 0 if video is None else VIDEO_PX)
