@@ -311,11 +311,12 @@ void front_cells(const float* change, std::size_t maps, std::size_t height, std:
                 sums.assign(columns, 0.0);
                 counts.assign(columns, 0);
                 for (std::size_t v = y * side; v < std::min(height, (y + 1) * side); ++v)
-                    for (std::size_t u = 0; u < width; ++u) {
-                        const bool counted = inside[v * width + u] != 0;
-                        sums[u / side] += counted ? static_cast<double>(map[v * width + u]) : 0.0;
-                        counts[u / side] += counted;
-                    }
+                    for (std::size_t x = 0; x < columns; ++x)
+                        for (std::size_t u = x * side; u < std::min(width, (x + 1) * side); ++u) {
+                            const bool counted = inside[v * width + u] != 0;
+                            sums[x] += counted ? static_cast<double>(map[v * width + u]) : 0.0;
+                            counts[x] += counted;
+                        }
                 for (std::size_t x = 0; x < columns; ++x) {
                     if (counts[x] == 0) continue;
                     out[y * columns + x] =

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ from .video_frames import TrackingFrames
 if TYPE_CHECKING:
     from .figures.color_scale import ColorScale
     from .metrics import Measurement
+
+#: Maps shown per second, if nothing else is said.
+USUAL_RATE = Fraction(10)
 
 
 def tracking_video(
@@ -78,10 +82,22 @@ def tracking_video(
     place = checked_mp4(path)
     rate = checked_rate(frames_per_s)
     frames = TrackingFrames(images, masks, measurement, change, scale, size_px)
+    return write_video(place, frames, rate, overwrite=overwrite, progress=progress)
+
+
+def write_video(
+    path: Path,
+    frames: TrackingFrames,
+    rate: Fraction = USUAL_RATE,
+    *,
+    overwrite: bool = False,
+    progress: bool | Callable[[int, int], None] = False,
+) -> Path:
+    """Write pictures as a video; see `tracking_video`."""
     height, width = frames.shape
     with progress_for(progress, len(frames), height * width * 3, "video") as update:
         pictures = (frames.draw(number) for number in range(len(frames)))
         write_mp4(
-            place, pictures, (height, width), rate, pixels="rgba", overwrite=overwrite, done=update
+            path, pictures, (height, width), rate, pixels="rgba", overwrite=overwrite, done=update
         )
-    return place
+    return path

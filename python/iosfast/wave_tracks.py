@@ -244,8 +244,8 @@ def _distances(patch: _Cells, others: _Cells) -> NDArray[np.float64]:
     nearest = np.full(len(patch), np.inf)
     for first in range(0, len(others), 256):
         part = others[first : first + 256]
-        squares = ((patch[:, np.newaxis] - part) ** 2).sum(axis=2).min(axis=1)
-        nearest = np.minimum(nearest, squares)
+        down, across = (patch[:, axis, np.newaxis] - part[:, axis] for axis in (0, 1))
+        nearest = np.minimum(nearest, (down * down + across * across).min(axis=1))
     distance: NDArray[np.float64] = np.sqrt(nearest)
     return distance
 

@@ -63,6 +63,15 @@ def scale_bar(
     )  # fmt: skip
 
 
+def axes_at(
+    figure: Figure, left_in: float, bottom_in: float, width_in: float, height_in: float
+) -> Axes:
+    """Add axes at a place in inches: a layout that is sought takes longer than the drawing."""
+    width, height = figure.get_size_inches()
+    place = (left_in / width, bottom_in / height, width_in / width, height_in / height)
+    return figure.add_axes(place)
+
+
 def edged(width: float = 2.0) -> Any:
     """Effect that sets lines and text off from any ground by a black edge."""
     from matplotlib import patheffects

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from ..metrics import Measurement
 
+#: Room for the numbers and the name of an axis.
+_LEFT_IN = 0.66
+
 
 def traces(measurement: Measurement, *, title: str = "", width_in: float = 5.0) -> Figure:
     """Draw area and speed over time.
@@ -33,8 +36,20 @@ def traces(measurement: Measurement, *, title: str = "", width_in: float = 5.0) 
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width_in, 4.2 + 0.2 * bool(title)), layout="constrained")
-    area, speed = figure.subplots(2, 1, sharex=True)
+    height_in = 4.2 + 0.2 * bool(title)
+    figure = Figure(figsize=(width_in, height_in))
+    area, speed = figure.subplots(
+        2,
+        1,
+        sharex=True,
+        gridspec_kw={
+            "left": _LEFT_IN / width_in,
+            "right": 1 - 0.1 / width_in,
+            "bottom": 0.46 / height_in,
+            "top": 4.1 / height_in,
+            "hspace": 0.08,
+        },
+    )
     frames, events = measurement.frames, measurement.events
     onset = events["start_time_s"].min()
     begin = float(onset) if np.isfinite(onset) else float(measurement.times_s[0])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .. import arguments
 from ..mask_stacks import checked_stacks
 from .color_scale import ColorScale
-from .parts import checked_images, edged, outlines, scale_bar
+from .parts import axes_at, checked_images, edged, outlines, scale_bar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +28,11 @@ MOST_LINES = 12
 LEAST_VIEW = 0.3
 #: Arrows of the front's direction along the longer side of the wave.
 ARROWS = 9
+#: Room right of a map for its scale of colours, below and above it; and beside a histogram, inches.
+_BAR_IN, _BELOW_IN, _ABOVE_IN = 0.74, 0.06, 0.24
+_COUNTS_IN, _SPEEDS_IN, _QUARTILES_IN = 0.52, 0.44, 0.4
+#: Width of the map beside a histogram, as a part of all.
+_MAP_PART = 0.46
 
 
 def overlay(
@@ -88,7 +93,7 @@ def overlay(
         _path(axis, x, y, since.rgb(measurement.times_s[present] - begin) / 255)
         if len(measurement.objects) > 1:
             _label(axis, f"wave {name}", (x[0], y[0]), below_pt=11)
-    since.bar(figure, [axis], fraction=0.045, pad=0.02)
+    _bar(figure, axis, since)
     return figure
 
 
@@ -146,7 +151,7 @@ def isochrones(
             _label(axis, f"{level - begin:g}", labels[-1], 6)
         if arrows:
             _arrows(axis, arrival, measurement.pixel_size_mm, labels)
-        scale.bar(figure, [axis], fraction=0.045, pad=0.02)
+        _bar(figure, axis, scale)
         every = f"a line every {step:g} s"
         axis.set_title(_named(measurement, number, every) if count > 1 else every, fontsize=8)
     return figure
@@ -181,17 +186,20 @@ def speed_map(
     """
     from matplotlib.figure import Figure
 
-    shape, aspect = _shape(measurement), _aspect(measurement)
+    shape = _shape(measurement)
     count = len(measurement.objects)
-    of_map = 0.56 * width_in * shape[0] * aspect / shape[1]
-    figure = Figure(
-        figsize=(width_in, count * max(of_map, 1.8) + 0.3 * bool(title) + 0.2),
-        layout="constrained",
-    )
+    map_in = _MAP_PART * width_in
+    high_in = map_in * shape[0] * _aspect(measurement) / shape[1]
+    row_in = _QUARTILES_IN + max(high_in, 1.2) + _SPEEDS_IN
+    figure = Figure(figsize=(width_in, count * row_in + 0.3 * bool(title)))
     scale = _speed_scale(measurement, limits_mm_min)
     unit = f"{measurement.length_unit}/min"
-    grid = figure.subplots(count, 2, squeeze=False, width_ratios=(1.7, 1))
-    for number, (axis, beside) in enumerate(grid):
+    left_in = _BELOW_IN + map_in + _BAR_IN + _COUNTS_IN
+    for number in range(count):
+        bottom_in = (count - 1 - number) * row_in + _SPEEDS_IN
+        axis = axes_at(figure, _BELOW_IN, bottom_in, map_in, high_in)
+        beside_in = width_in - left_in - 0.12, row_in - _QUARTILES_IN - _SPEEDS_IN
+        beside = axes_at(figure, left_in, bottom_in, *beside_in)
         _ground(axis, measurement, image, np.isfinite(measurement.activation_time_s[number]))
         speed = measurement.front_speed_mm_min[number]
         told = np.isfinite(speed)
@@ -200,7 +208,7 @@ def speed_map(
             beside.set_axis_off()
             continue
         _lay(axis, scale, speed, told, 0.9)
-        scale.bar(figure, [axis], fraction=0.045, pad=0.02)
+        _bar(figure, axis, scale)
         if count > 1:
             axis.set_title(f"wave {measurement.objects[number]}", fontsize=8)
         _histogram(beside, speed[told], scale, unit)
@@ -323,6 +331,16 @@ def _lay(
     axis.set_ylim(view[1])
 
 
+def _bar(figure: Figure, axis: Axes, scale: ColorScale) -> None:
+    """Draw the scale of colours right of a map."""
+    width, height = figure.get_size_inches()
+    place = axis.get_position(original=True)
+    at = place.x1 * width + 0.07, (place.y0 + 0.05 * place.height) * height
+    beside = axes_at(figure, *at, 0.13, 0.9 * place.height * height)
+    beside.set_label("<colorbar>")  # as those that find their place by themselves
+    scale.bar(figure, [axis], cax=beside)
+
+
 def _shape(measurement: Measurement) -> tuple[int, int]:
     height, width = measurement.arrival_time_s.shape[1:]
     return height, width
@@ -387,11 +405,14 @@ def _figures(
 
     number = len(measurement.objects) if count is None else count
     height, width = _shape(measurement)
-    of_map = 0.84 * width_in * height * _aspect(measurement) / width
-    figure = Figure(
-        figsize=(number * width_in, of_map + 0.3 + 0.2 * bool(title)), layout="constrained"
-    )
-    axes = list(figure.subplots(1, number, squeeze=False)[0])
+    map_in = width_in - _BAR_IN - _BELOW_IN
+    high_in = map_in * height * _aspect(measurement) / width
+    height_in = _BELOW_IN + high_in + _ABOVE_IN + 0.2 * bool(title)
+    figure = Figure(figsize=(number * width_in, height_in))
+    axes = [
+        axes_at(figure, n * width_in + _BELOW_IN, _BELOW_IN, map_in, high_in)
+        for n in range(number)
+    ]
     waves = measurement.activation_time_s if count is None else np.full((1, 1, 1), np.nan)
     for axis, wave in zip(axes, waves, strict=True):
         _ground(axis, measurement, image, np.isfinite(wave))

@@ -16,7 +16,7 @@ from ..figures.episodes_overview import strongest
 from ..figures.parts import clock
 from ..maps import Maps
 from ..recipe import Recipe
-from .pictures import Picture, course_line, of_wave, poster
+from .pictures import Picture, course_line, of_wave
 from .quality import Quality
 from .wave_values import UNTOLD, Value, groups_of, number
 from .waves import EpisodeResult, WaveResult
@@ -26,6 +26,23 @@ _POINTS = 1200
 #: Marks on the axis of time, at most, and how far they may be apart.
 _MARKS = 8
 _STEPS_S = (5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
+#: The options of a recipe in words.
+_OPTIONS = {
+    "bin_seconds": "length of a bin (s)",
+    "bin_frames": "frames of a bin",
+    "partial_bin": "incomplete last bin",
+    "interval_bins": "bins back to F0",
+    "change": "change",
+    "baseline_bins": "bins of the baseline",
+    "smoothing_px": "smoothing (px)",
+    "smoothing_first_px": "of the first F0 (px)",
+    "smoothing_border": "smoothing at the border",
+    "smoothing_rounded": "rounded when smoothed",
+    "scale": "range of colours",
+    "scale_percent": "ends of the range (%)",
+    "scale_range": "low and high end",
+    "colormap": "colours",
+}
 #: Movement that is pointed out.
 _MUCH_MOVED_PX = 2.0
 
@@ -65,8 +82,8 @@ class EpisodeOnPage:
     speeds: tuple[float, ...]
 
 
-def episode_on_page(maps: Maps, result: EpisodeResult, size_px: int) -> EpisodeOnPage:
-    """Draw an episode."""
+def episode_on_page(maps: Maps, result: EpisodeResult, poster: Picture | None) -> EpisodeOnPage:
+    """Draw an episode; `poster` stands for its video, if there is one."""
     episode = result.episode
     left, right = (_part(maps, t) for t in (episode.start_s, episode.end_s))
     speeds = [w.measurement.events["front_speed_median_mm_min"].iloc[0] for w in result.waves]
@@ -79,7 +96,7 @@ def episode_on_page(maps: Maps, result: EpisodeResult, size_px: int) -> EpisodeO
         width=100 * (right - left),
         waves=[_wave_on_page(maps, result, wave) for wave in result.waves],
         notes=result.notes,
-        poster=poster(maps, result, size_px) if result.waves and size_px else None,
+        poster=poster,
         speeds=tuple(float(speed) for speed in speeds if math.isfinite(speed)),
     )
 
@@ -136,11 +153,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Fact:
-    """A name, what there is to say, and whether it needs a look."""
+    """A name, what there is to say, whether it needs a look, and a hint at the name."""
 
     name: str
     text: str
     warn: bool = False
+    hint: str = ""
 
 
 def lines(maps: Maps, quality: Quality, pixel_size_mm: float | None) -> list[Line]:
@@ -260,7 +278,10 @@ def recipe_facts(recipe: Recipe) -> list[Fact]:
     for field in fields(recipe):
         value = getattr(recipe, field.name)
         if value is not None or getattr(default, field.name) is not None:
-            facts.append(Fact(field.name, UNTOLD if value is None else str(value)))
+            text = UNTOLD if value is None else str(value)
+            if isinstance(value, bool):
+                text = "yes" if value else "no"
+            facts.append(Fact(_OPTIONS[field.name], text, hint=field.name))
     return facts
 
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from .. import figures
 from ..figures.parts import clock
 from ..maps import Maps
-from ..video import tracking_video
 from ..video_frames import TrackingFrames
 from .waves import EpisodeResult, WaveResult
 
@@ -96,8 +95,9 @@ def cortex(maps: Maps) -> Picture:
 
 
 def ground(maps: Maps, result: EpisodeResult) -> NDArray[Any]:
-    """Return the mean image at the begin of an episode."""
-    return np.asarray(maps.binned[int(maps.info.map_bins()[result.episode.start])])
+    """Return the mean image at the begin of an episode, in grey."""
+    image = np.asarray(maps.binned[int(maps.info.map_bins()[result.episode.start])])
+    return figures.ColorScale.of_images(image).rgb(image)
 
 
 def of_wave(maps: Maps, result: EpisodeResult, wave: WaveResult) -> list[Picture]:
@@ -140,32 +140,25 @@ def of_wave(maps: Maps, result: EpisodeResult, wave: WaveResult) -> list[Picture
     ]
 
 
-def poster(maps: Maps, result: EpisodeResult, size_px: int) -> Picture:
-    """Draw the picture of the video in which the waves are largest."""
-    from PIL import Image
-
-    assert result.measurement is not None
-    frames = TrackingFrames(*_shown(maps, result), size_px)
-    largest = int(result.masks.sum(axis=(0, 2, 3)).argmax())
-    image = Image.fromarray(frames.draw(largest)[..., :3])
-    labels = " and ".join(wave.label for wave in result.waves)
-    alt = f"Video of wave {labels}: the change inside of the outline on the image of each map"
-    return _picture(image, alt)
-
-
-def write_video(maps: Maps, result: EpisodeResult, path: Path, size_px: int) -> None:
-    """Write the video of an episode."""
-    images, masks, measurement, change, scale = _shown(maps, result)
-    tracking_video(path, images, masks, measurement, change=change, scale=scale, size_px=size_px)
-
-
-def _shown(maps: Maps, result: EpisodeResult) -> tuple[Any, Any, Any, Any, Any]:
+def frames_of(maps: Maps, result: EpisodeResult, size_px: int) -> TrackingFrames:
+    """Return the pictures of the video of an episode."""
     assert result.measurement is not None
     last = result.first + result.masks.shape[1]
     images = np.asarray(maps.binned[maps.info.map_bins()[result.first : last]])
     change = np.asarray(maps.rgb[result.first : last])
     scale = figures.ColorScale.of(maps.recipe)
-    return images, result.masks, result.measurement, change, scale
+    return TrackingFrames(images, result.masks, result.measurement, change, scale, size_px)
+
+
+def poster(frames: TrackingFrames, result: EpisodeResult) -> Picture:
+    """Draw the picture of the video in which the waves are largest."""
+    from PIL import Image
+
+    largest = int(np.count_nonzero(result.masks, axis=(0, 2, 3)).argmax())
+    image = Image.fromarray(frames.draw(largest)[..., :3])
+    labels = " and ".join(wave.label for wave in result.waves)
+    alt = f"Video of wave {labels}: the change inside of the outline on the image of each map"
+    return _picture(image, alt)
 
 
 def course_line(times_s: Sequence[float], values: Sequence[float], top: float, low: float) -> str:

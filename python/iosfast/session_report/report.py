@@ -20,6 +20,7 @@ from ..prompts import Prompt, read_prompts
 from ..staging import Staging, check_place, write_error
 from ..storage import load
 from ..tables import write_tables
+from ..video import write_video
 from . import page, pictures
 from .quality import quality_of
 from .wave_values import Tables, session_tables
@@ -52,6 +53,13 @@ _MEANING = (
         "Coverage",
         "The area that any outline of the wave covers. The published coverage is what the points "
         "of all outlines enclose, and is larger where the wave leaves gaps.",
+    ),
+    (
+        "Amplitude",
+        "How strong the change of a wave is: of each map, the change that 5 % of the outline "
+        "exceed, as maps show it; the median over the wave's maps. Below 0, the wave darkens the "
+        "image. The published table has another amplitude: how bright the mean images are on the "
+        "way.",
     ),
     (
         "≥",
@@ -99,7 +107,9 @@ def report(
     The page needs no network. It tells what was recorded, how good it is, where the episodes are,
     and of each wave its pictures, measures and video. Beside it stand ``events`` (a row for each
     wave), ``frames`` (a row for each wave and map) and ``published`` (the published data set's
-    columns) as CSV and Parquet; see `Measurement`. Maps are numbered over the session there.
+    columns) as CSV and Parquet; see `measure`. Maps are numbered over the session there, and
+    ``events`` has the amplitude of the change, too: ``amplitude_percent``, or
+    ``amplitude_counts`` if maps are differences.
 
     Parameters
     ----------
@@ -189,15 +199,15 @@ def report(
                 for number, each in enumerate(told):
                     result = following.pop().result()
                     following = [beside.submit(measured_of, e) for e in told[number + 1 : number + 2]]
-                    video = None
+                    video, poster = None, None
                     if result.waves and videos != "none":
                         moving.mkdir(exist_ok=True)
                         path = moving / f"episode-{each.episode.number}.mp4"
                         clips[each.episode.number] = path
-                        video = beside.submit(pictures.write_video, maps, result, path, VIDEO_PX)
-                    shown.append(
-                        page.episode_on_page(maps, result, 0 if video is None else VIDEO_PX)
-                    )
+                        frames = pictures.frames_of(maps, result, VIDEO_PX)
+                        poster = pictures.poster(frames, result)
+                        video = beside.submit(write_video, path, frames)
+                    shown.append(page.episode_on_page(maps, result, poster))
                     tables.append(Tables.of(result))
                     if video is not None:
                         video.result()

@@ -102,13 +102,6 @@ _GROUPS = (
                 "what the points of all outlines enclose, as in the published data set",
                 True,
             ),
-            _Row(
-                "amplitude",
-                "amplitude_intensity",
-                0,
-                "counts",
-                "brightness on the way, as in the published data set",
-            ),
         ),
     ),
 )
@@ -145,6 +138,15 @@ def groups_of(wave: WaveResult) -> list[tuple[str, list[Value]]]:
                 values.append(Value("hemisphere", side, "", "side of the midline, in the image"))
             values.append(
                 Value("confidence", f"{wave.confidence:.2f}", "", "0 to 1, median over its maps")
+            )
+        if title == "Size":
+            values.append(
+                Value(
+                    "amplitude",
+                    number(wave.amplitude, 2 if wave.amplitude_unit == "%" else 0),
+                    wave.amplitude_unit,
+                    "change that 5 % of the outline exceed, median over its maps",
+                )
             )
         found.append((title, values))
     return found
@@ -192,6 +194,8 @@ class Tables:
         events, frames = measurement.events.copy(), measurement.frames.copy()
         for column in ("first_map", "last_map"):
             events[column] += result.first
+        unit = "percent" if result.waves[0].amplitude_unit == "%" else "counts"
+        events[f"amplitude_{unit}"] = [wave.amplitude for wave in result.waves]
         frames["map"] += result.first
         frames.insert(0, "clip", measurement.clip)
         if measurement.length_unit == "px":

@@ -33,6 +33,10 @@ class WaveResult:
         Median over its outlined maps, 0 to 1.
     look_at : tuple of int
         Maps of the session that a person should look at.
+    amplitude : float
+        Median over its outlined maps of the change that 5 % of the outline exceed; %, or counts
+        of differences. Below 0 if the wave is darker.
+    amplitude_unit : {"%", "counts"}
     """
 
     label: str
@@ -40,6 +44,8 @@ class WaveResult:
     masks: NDArray[np.bool_]
     confidence: float
     look_at: tuple[int, ...]
+    amplitude: float
+    amplitude_unit: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,11 +219,14 @@ def measured(
     kept = np.flatnonzero(masks.any(axis=(1, 2, 3)))
     if not kept.size:
         return replace(_nothing(episode, first, ""), notes=tuple(notes or ["nothing outlined"]))
-    return _result(maps, told, found, masks, names, kept, first, pixel_size_mm, threads, notes)
+    return _result(
+        maps, clip, told, found, masks, names, kept, first, pixel_size_mm, threads, notes
+    )
 
 
 def _result(
     maps: Maps,
+    clip: Clip,
     told: Told,
     found: Segmentation,
     masks: NDArray[np.bool_],
@@ -244,6 +253,8 @@ def _result(
     )
     if pixel_size_mm is None:
         measurement = replace(measurement, length_unit="px")
+    factor, unit = (1.0, "counts") if maps.recipe.change == "difference" else (100.0, "%")
+    no_change = 1.0 if maps.recipe.change == "ratio" else 0.0
     waves = []
     for at, n in enumerate(kept.tolist()):
         drawn = masks[n].any(axis=(1, 2))
@@ -256,9 +267,22 @@ def _result(
                 masks=masks[n],
                 confidence=float(np.median(found.confidence[n, drawn])),
                 look_at=tuple((first + np.flatnonzero(look)).tolist()),
+                amplitude=factor * _amplitude(clip.change, masks[n], no_change),
+                amplitude_unit=unit,
             )
         )
     return EpisodeResult(told.episode, first, measurement, masks[kept], tuple(waves), tuple(notes))
+
+
+def _amplitude(change: NDArray[np.float32], masks: NDArray[np.bool_], no_change: float) -> float:
+    """Median over maps of the change that 5 % of the outline exceed, to the side of the wave."""
+    ends = []
+    for image, mask in zip(change, masks, strict=True):
+        inside = image[mask]
+        if inside.size:
+            ends.append(np.quantile(inside, (0.05, 0.5, 0.95)).astype(np.float64) - no_change)
+    low, middle, high = np.median(ends, axis=0).tolist()
+    return float(high if middle >= 0 else low)
 
 
 def _nothing(episode: Episode, first: int, note: str) -> EpisodeResult:
