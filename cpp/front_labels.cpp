@@ -13,6 +13,19 @@ enum Side : std::size_t { left, right, above, below, kSides };
 
 constexpr std::array<Side, kSides> kOpposite{right, left, below, above};
 
+// The least of numbers, in lanes: one after the other, each would wait for the one before.
+float least_of(const float* values, std::size_t count, float most) {
+    constexpr std::size_t kLanes = 16;
+    std::array<float, kLanes> lanes{};
+    lanes.fill(most);
+    std::size_t k = 0;
+    for (; k + kLanes <= count; k += kLanes)
+        for (std::size_t lane = 0; lane < kLanes; ++lane)
+            lanes.at(lane) = std::min(lanes.at(lane), values[k + lane]);
+    for (; k < count; ++k) lanes[0] = std::min(lanes[0], values[k]);
+    return *std::min_element(lanes.begin(), lanes.end());
+}
+
 // Messages between neighbours: inbox(side, cell) is what the neighbour on that side last said.
 class Messages {
   public:
@@ -42,8 +55,7 @@ class Messages {
         float* thought = thought_.data() + margin_;
         for (std::size_t k = 0; k < labels_; ++k) thought[k] = own[k] + a[k] + b[k] + c[k];
         const float none = own[labels_] + a[labels_] + b[labels_] + c[labels_];
-        float best = kFar;
-        for (std::size_t k = 0; k < labels_; ++k) best = std::min(best, thought[k]);
+        const float best = least_of(thought, labels_, kFar);
         for (const std::size_t jump : jumps_) {
             const float price = prior_.step * static_cast<float>(jump);
             const float* here = thought_.data() + margin_;

@@ -17,7 +17,7 @@ import wave_maps
 from scipy.ndimage import gaussian_filter
 
 import iosfast
-from iosfast import Prompt, ReadError, WriteError
+from iosfast import Prompt, ReadError, Recipe, WriteError
 from iosfast.cli import main
 from iosfast.maps import Maps
 
@@ -171,6 +171,37 @@ def test_maps_of_tables_are_those_of_the_session(page, folder):
         parquet = pd.read_parquet(page.with_name(f"{name}.parquet"))
         csv = csv.astype({c: str for c in ("object", "Labelindex") if c in csv})
         pd.testing.assert_frame_equal(csv, parquet, check_dtype=False, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "factor", "amplitude", "unit"),
+    [
+        ("dff", 1, 0.8, "%"),
+        ("dff", -1, -0.8, "%"),
+        ("ratio", 1, 0.8, "%"),
+        ("difference", 5000, 40, "counts"),
+    ],
+)
+def test_the_amplitude_is_that_of_the_change(kind, factor, amplitude, unit, tmp_path, undrawn):
+    # A brightness that rises by 2 % in two and a half maps: 0.8 % from one map to the next.
+    waves = wave_maps.wave(30, 5, SPEED_PX, maps_long=14) + wave_maps.noise(30) / 20
+    scale = {"scale": "per_map"} if kind == "difference" else {}
+    maps = session(factor * waves + (kind == "ratio"), recipe=Recipe(change=kind, **scale))
+    page = iosfast.report(maps, tmp_path / "out", **FAST)
+    column = "amplitude_percent" if unit == "%" else "amplitude_counts"
+    events = pd.read_csv(page.with_name("events.csv"))
+    assert events[column].item() == pytest.approx(amplitude, rel=0.03)
+    shown = re.search(rf"amplitude (\S+) {unit}", Page(page).text)[1]
+    assert float(shown.replace("\N{MINUS SIGN}", "-")) == pytest.approx(amplitude, rel=0.03)
+
+
+def test_every_option_of_the_recipe_is_in_words(change, tmp_path, undrawn):
+    recipe = Recipe.published()
+    shown = Page(iosfast.report(small(change, recipe=recipe), tmp_path / "out", **FAST))
+    names = {f.name for f in dataclasses.fields(recipe) if getattr(recipe, f.name) is not None}
+    assert names <= {term.get("title") for term in shown.all("dt")}
+    assert not [name for name in names if "_" in name and name in shown.text]
+    assert "rounded when smoothed yes" in shown.text
 
 
 def test_the_same_bytes_again(change, page, tmp_path, folder):

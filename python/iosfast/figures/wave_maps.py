@@ -410,8 +410,7 @@ def _figures(
     height_in = _BELOW_IN + high_in + _ABOVE_IN + 0.2 * bool(title)
     figure = Figure(figsize=(number * width_in, height_in))
     axes = [
-        axes_at(figure, n * width_in + _BELOW_IN, _BELOW_IN, map_in, high_in)
-        for n in range(number)
+        axes_at(figure, n * width_in + _BELOW_IN, _BELOW_IN, map_in, high_in) for n in range(number)
     ]
     waves = measurement.activation_time_s if count is None else np.full((1, 1, 1), np.nan)
     for axis, wave in zip(axes, waves, strict=True):

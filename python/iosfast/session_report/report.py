@@ -178,6 +178,7 @@ def report(
         moving = staging.work / _VIDEOS
         clips: dict[int, Path] = {}
         nbytes = maps.change[0].nbytes * sum(len(each.episode) for each in told)
+
         def measured_of(each: Told) -> EpisodeResult:
             return measured(
                 maps,
@@ -198,7 +199,9 @@ def report(
                 following = [beside.submit(measured_of, each) for each in told[:1]]
                 for number, each in enumerate(told):
                     result = following.pop().result()
-                    following = [beside.submit(measured_of, e) for e in told[number + 1 : number + 2]]
+                    following = [
+                        beside.submit(measured_of, e) for e in told[number + 1 : number + 2]
+                    ]
                     video, poster = None, None
                     if result.waves and videos != "none":
                         moving.mkdir(exist_ok=True)
