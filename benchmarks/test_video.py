@@ -40,7 +40,7 @@ class PyAVWriter(AbstractMovieWriter):
         self.stream = self.file.add_stream("libx264", rate=10)
         self.stream.width, self.stream.height = self.frame_size
         self.stream.pix_fmt = "yuv420p"
-        self.stream.options = {"crf": "18", "preset": "veryfast"}
+        self.stream.options = {"crf": "18", "preset": "superfast"}
         context = self.stream.codec_context
         context.thread_type, context.thread_count = "FRAME", 4
 
