@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from .errors import warn
 from .front import ASSUMED_FIELD_MM, MAX_SPEED_MM_MIN, propagate
 from .maps import Maps
 from .prompts import Prompt
+from .readers.recording import available_cores
 from .wave_tracks import Arrival, Course, Track, advance, follow, fronts, joined, order
 
 Hemisphere = Literal["left", "right"]
@@ -30,6 +32,8 @@ _PATCH_MM2, _NEAR_MM = 0.1, 2.0
 _MIN_ORDER = 0.6
 #: A map shows a wave if its change reaches this part of the wave's own median over its maps.
 _CLEAR = 0.5
+#: Episodes whose ends are sought at a time.
+_AT_A_TIME = 4
 #: Part of a wave that has to be on one side of the midline.
 _ONE_SIDE = 0.8
 
@@ -207,9 +211,10 @@ def find_episodes(
     found = episodes_of(maps, [wave for wave in waves if wave is not None])
     if isinstance(maps, Maps) and maps.recipe.baseline_bins is not None:
         return found  # a wave that has passed is still in these maps, so they show no ends
-    return episodes_of(
-        maps, [wave for episode in found for wave in _to_ends(maps, episode, size, max_speed)]
-    )
+    # Each episode by one thread, since much of it cannot be split; of few at a time, for memory.
+    with ThreadPoolExecutor(min(available_cores(), _AT_A_TIME)) as pool:
+        ends = list(pool.map(lambda episode: _to_ends(maps, episode, size, max_speed), found))
+    return episodes_of(maps, [wave for waves in ends for wave in waves])
 
 
 def _to_ends(
@@ -230,6 +235,7 @@ def _to_ends(
         pixel_size_mm=pixel_size_mm,
         max_speed_mm_min=max_speed_mm_min,
         both=True,
+        threads=1,
     )
     shown = {
         name: np.flatnonzero(mask.any(axis=(1, 2))) + first
