@@ -33,7 +33,7 @@ _MIN_ORDER = 0.6
 #: A map shows a wave if its change reaches this part of the wave's own median over its maps.
 _CLEAR = 0.5
 #: Episodes whose ends are sought at a time.
-_AT_A_TIME = 4
+_AT_A_TIME = 2
 #: Part of a wave that has to be on one side of the midline.
 _ONE_SIDE = 0.8
 
