@@ -112,7 +112,7 @@ def number(value: float, digits: int) -> str:
     if not math.isfinite(value):
         return UNTOLD
     text = f"{value:,.{digits}f}"
-    return text.replace("-", _MINUS) if float(value) else text
+    return text.replace("-", _MINUS) if text.strip("-0.") else text.lstrip("-")
 
 
 def groups_of(wave: WaveResult) -> list[tuple[str, list[Value]]]:
