@@ -362,6 +362,13 @@ def test_early_stopping_leaves_the_rest_undone():
     assert calls[-1] == (50, 50)
 
 
+def test_the_bar_counts_iterations(session, capsys):
+    session.read(encoder=[session.encoder] * 2, iterations=3, progress=True)
+    shown = capsys.readouterr().err
+    assert "6/6" in shown
+    assert "bytes" not in shown
+
+
 def test_the_mask_says_what_moves(session):
     mask = np.zeros(SHAPE, bool)
     mask[4:12, 3:9] = True

@@ -41,10 +41,14 @@ def heeding_interrupts() -> Iterator[None]:
 def progress_for(
     progress: bool | Callable[[int, int], None],
     frames: int | None,
-    nbytes: int,
+    nbytes: int | None,
     what: str = "preprocess",
 ) -> Iterator[Progress]:
-    """Yield a function to call with the number of frames done, out of `frames` if that is known."""
+    """Yield a function to call with the number of frames done, out of `frames` if that is known.
+
+    The bar tells bytes out of `nbytes`, or without it how many are done, of what does not take
+    its time by its bytes.
+    """
     with _updates(progress, frames, nbytes, what) as update:
 
         def heeding(done: int) -> None:
@@ -57,7 +61,7 @@ def progress_for(
 
 @contextmanager
 def _updates(
-    progress: bool | Callable[[int, int], None], frames: int | None, nbytes: int, what: str
+    progress: bool | Callable[[int, int], None], frames: int | None, nbytes: int | None, what: str
 ) -> Iterator[Progress]:
     if callable(progress):
         yield lambda done: progress(done, done if frames is None else frames)
@@ -75,11 +79,12 @@ def _updates(
 
 
 @contextmanager
-def _bar(frames: int, nbytes: int, what: str) -> Iterator[Progress]:
+def _bar(frames: int, nbytes: int | None, what: str) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
+        MofNCompleteColumn,
         Progress,
         TaskProgressColumn,
         TextColumn,
@@ -87,17 +92,18 @@ def _bar(frames: int, nbytes: int, what: str) -> Iterator[Progress]:
         TransferSpeedColumn,
     )
 
+    total = frames if nbytes is None else nbytes
+    amounts = (DownloadColumn(), TransferSpeedColumn())
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
+        *((MofNCompleteColumn(),) if nbytes is None else amounts),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=nbytes)
-        yield lambda done: bar.update(task, completed=nbytes * done // max(1, frames))
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=total * done // max(1, frames))
 
 
 @contextmanager

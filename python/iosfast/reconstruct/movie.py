@@ -191,7 +191,7 @@ def reconstruct(
     if ensemble == "gradients":
         groups = [list(range(len(encoders)))]
     courses: list[Course] = []
-    with progress_for(progress, most * len(groups), most * known.nbytes, "reconstruct") as update:
+    with progress_for(progress, most * len(groups), None, "reconstruct") as update:
         for number, group in enumerate(groups):
             done = iter(range(number * most + 1, (number + 1) * most + 1))
             course = Course(patience, lambda done=done: update(next(done)))  # type: ignore[misc]

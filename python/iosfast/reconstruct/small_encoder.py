@@ -169,9 +169,8 @@ def train(
     was = model.training
     model.train()
     losses = np.zeros(epochs)
-    nbytes = sum(inputs.nbytes for inputs, _ in examples) * epochs
     try:
-        with progress_for(progress, steps, nbytes, "train") as update:
+        with progress_for(progress, steps, None, "train") as update:
             for epoch in range(epochs):
                 for n, example in enumerate(random.permutation(len(examples))):
                     inputs, targets = examples[example]

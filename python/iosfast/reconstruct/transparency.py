@@ -98,10 +98,9 @@ def transparency_mask(
     encoder.place((shape[0], shape[1]))
     used = torch.from_numpy(checked_neurons(neurons, len(trials[0][1]))).to(place)
     mask = FIRST_ALPHA * torch.from_numpy(random.random(shape, np.float32)).to(place)
-    nbytes = iterations * trials[0][0].nbytes
     with (
         ready(encoder, place, precision),
-        progress_for(progress, iterations, nbytes, "mask") as update,
+        progress_for(progress, iterations, None, "mask") as update,
     ):
         for i in range(iterations):
             shown, around = random.integers(0, len(trials), 2)
