@@ -256,10 +256,13 @@ def test_left_out_neurons_count_nowhere(session, method):
     other[1::2] = 1e6
     unmeasured = session.responses.copy()
     unmeasured[1::2] = np.nan
+    impossible = session.responses.copy()
+    impossible[1::4], impossible[3::4] = -1, np.inf
     few = {"method": method, "iterations": 6}
     a = session.read(neurons=kept, **few)
     for found in (
         session.read(neurons=kept, responses=other, **few),
+        session.read(neurons=kept, responses=impossible, **few),
         session.read(neurons=np.isin(np.arange(200), kept), **few),
         session.read(responses=unmeasured, **few),
     ):
@@ -469,6 +472,16 @@ def test_the_mask_is_where_the_neurons_look():
     assert mask[4:12, :6].min() > mask[4:12, 12:].max() + 0.2
     again = transparency_mask(encoder, movies, responses, **options)
     assert mask.tobytes() == again.tobytes()
+    options = {**options, "iterations": 3, "neurons": np.arange(0, 60, 2)}
+    few = transparency_mask(encoder, movies, responses, **options)
+    for trial in responses:
+        trial[1::4], trial[3::4] = np.inf, 1e6
+    same = transparency_mask(encoder, movies, responses, **options)
+    assert few.tobytes() == same.tobytes()
+    for trial in responses:
+        trial[1::2] = np.nan
+    del options["neurons"]
+    assert transparency_mask(encoder, movies, responses, **options).tobytes() == few.tobytes()
 
 
 def test_a_small_encoder_learns():

@@ -53,10 +53,17 @@ def checked_behaviour(value: ArrayLike | None, frames: int) -> NDArray[np.float3
 
 
 def checked_responses(
-    value: ArrayLike, *, frames: int | None = None, counts: bool
+    value: ArrayLike,
+    *,
+    neurons: ArrayLike | None = None,
+    frames: int | None = None,
+    counts: bool,
 ) -> NDArray[np.float32]:
-    """Return responses as float32, (neurons, T); NaN is what was not measured."""
+    """Return responses as float32, (neurons, T); NaN is what was not measured, or is left out."""
     responses = _shaped("responses", value, 2, "(neurons, T)")
+    left_out = np.ones(len(responses), bool)
+    left_out[checked_neurons(neurons, len(responses))] = False
+    responses[left_out] = np.nan
     if frames is not None and responses.shape[1] != frames:
         raise ValueError(f"responses has {responses.shape[1]} frames, but the movie has {frames}")
     if np.isinf(responses).any():

@@ -21,7 +21,6 @@ from .checks import (
     UPDATE_ALPHA,
     checked_behaviour,
     checked_mask,
-    checked_neurons,
     checked_responses,
 )
 from .course import Course
@@ -165,11 +164,11 @@ def reconstruct(
     arguments.choice("loss", loss, ("poisson", "mse"))
     arguments.choice("precision", precision, ("auto", "float32", "bfloat16"))
     shape = arguments.image_shape("shape", shape)
-    known = checked_responses(responses, counts=loss == "poisson")
+    known = checked_responses(responses, neurons=neurons, counts=loss == "poisson")
     frames = known.shape[1]
     traces = checked_behaviour(behaviour, frames)
     inside = checked_mask(mask, shape, UPDATE_ALPHA)
-    fitted, held_out = _split(known, checked_neurons(neurons, len(known)), holdout, seed)
+    fitted, held_out = _split(known, holdout, seed)
     published = method == "bauer2026"
     most = arguments.integer(
         "iterations", _or(iterations, bauer2026.ITERATIONS if published else maximum.ITERATIONS), 1
@@ -226,12 +225,12 @@ def _or(value: Any, default: Any) -> Any:
 
 
 def _split(
-    responses: NDArray[np.float32], neurons: NDArray[np.intp], holdout: float, seed: int
+    responses: NDArray[np.float32], holdout: float, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Choose the neurons that are held out of those that have been measured at all."""
     holdout = arguments.number("holdout", holdout, 0, 0.9)
     seed = arguments.integer("seed", seed, 0)
-    measured = neurons[~np.isnan(responses[neurons]).all(axis=1)]
+    measured = np.flatnonzero(~np.isnan(responses).all(axis=1))
     if not measured.size:
         raise ValueError("responses of all neurons that are to be used are NaN")
     count = max(1, round(holdout * measured.size)) if holdout else 0

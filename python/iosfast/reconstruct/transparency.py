@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import arguments
 from ..progress import progress_for
 from .blur import blurred
-from .checks import checked_behaviour, checked_movie, checked_neurons, checked_responses
+from .checks import checked_behaviour, checked_movie, checked_responses
 from .encoder import ClipEncoder, Precision, device_of, encoders_of, ready, running
 
 ITERATIONS = 1000
@@ -92,11 +92,10 @@ def transparency_mask(
     skip = arguments.integer("skip", skip, 0)
     iterations = arguments.integer("iterations", iterations, 1)
     random = np.random.default_rng((arguments.integer("seed", seed, 0), 7))
-    trials = _trials(movies, responses, behaviour, slice(skip, skip + length))
+    trials = _trials(movies, responses, behaviour, neurons, slice(skip, skip + length))
     shape = trials[0][0].shape[1:]
     place = device_of(device)
     encoder.place((shape[0], shape[1]))
-    used = torch.from_numpy(checked_neurons(neurons, len(trials[0][1]))).to(place)
     mask = FIRST_ALPHA * torch.from_numpy(random.random(shape, np.float32)).to(place)
     with (
         ready(encoder, place, precision),
@@ -118,9 +117,9 @@ def transparency_mask(
                 raise ValueError(
                     f"the encoder gives {len(given)} neurons, but responses has {len(targets)}"
                 )
-            difference = given[used] - targets[used]
-            known = ~torch.isnan(difference)
-            loss = torch.where(known, difference, 0).pow(2).sum() / known.sum().clamp_min(1)
+            known = ~torch.isnan(targets)
+            difference = given[known] - targets[known]
+            loss = difference.pow(2).sum() / known.sum().clamp_min(1)
             wanted = [alpha, picture, *([beside] if traces is not None else [])]
             by_alpha, *others = torch.autograd.grad(loss, wanted)
             norm = torch.cat([g.flatten() for g in (by_alpha, *others)]).norm()
@@ -141,6 +140,7 @@ def _trials(
     movies: Sequence[ArrayLike],
     responses: Sequence[ArrayLike],
     behaviour: Sequence[ArrayLike] | None,
+    neurons: ArrayLike | None,
     frames: slice,
 ) -> list[tuple[Tensor, Tensor, Tensor | None]]:
     if len(movies) < 2:
@@ -151,7 +151,7 @@ def _trials(
     trials: list[tuple[Tensor, Tensor, Tensor | None]] = []
     for n in range(len(movies)):
         movie = checked_movie(f"movies[{n}]", movies[n])
-        known = checked_responses(responses[n], frames=len(movie), counts=False)
+        known = checked_responses(responses[n], neurons=neurons, frames=len(movie), counts=False)
         traces = None if behaviour is None else checked_behaviour(behaviour[n], len(movie))
         if len(movie) < frames.stop:
             raise ValueError(
