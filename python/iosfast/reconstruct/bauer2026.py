@@ -60,3 +60,4 @@ def descend(
         rate = LEARNING_RATE * min(1.0, i / WARM_UP)
         step = rate * (1 - BETA2 ** (i + 1)) ** 0.5 / corrected
         movie = (movie - step * momentum / corrected).clamp(DARKEST, BRIGHTEST)
+    course.end(movie)

@@ -29,15 +29,19 @@ class Course:
         self._lowest = math.inf
 
     def goes_on(self, movie: Tensor, loss: float, holdout_loss: float) -> bool:
-        """Take a movie and its losses; tell whether to go on.
-
-        Without held-out neurons the last movie is kept.
-        """
+        """Take the movie that an iteration begins with, and its losses; tell whether to go on."""
         iteration = len(self.loss)
         self.loss.append(loss)
         self.holdout_loss.append(holdout_loss)
-        if math.isnan(holdout_loss) or holdout_loss < self._lowest:
+        self._update()
+        if math.isnan(holdout_loss):  # none are held out: the last movie is taken
+            return True
+        if holdout_loss < self._lowest:
             self._lowest = holdout_loss
             self.movie, self.chosen = movie.detach().clone(), iteration
-        self._update()
         return self._patience is None or iteration - self.chosen < self._patience
+
+    def end(self, movie: Tensor) -> None:
+        """Take the movie after the last iteration, where no neurons choose another one."""
+        if self.movie is None:
+            self.movie, self.chosen = movie.detach().clone(), len(self.loss)

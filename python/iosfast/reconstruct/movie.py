@@ -48,7 +48,8 @@ class Reconstruction:
         At the beginning of each iteration, over fitted and over held-out neurons; NaN where none
         were held out, and after it was stopped.
     chosen : ndarray of int, shape (members,)
-        The iteration whose movie was taken.
+        After how many iterations the movie was taken: with neurons held out, where their loss is
+        the lowest; else after all of them.
     fitted, held_out : ndarray of int
         Neurons. All others counted nowhere.
     mask : ndarray of bool, shape (Y, X)
@@ -113,8 +114,8 @@ def reconstruct(
     ensemble : {"movies", "gradients"}
         Average the movies of several encoders, or their gradients in each iteration.
     holdout : float
-        Fraction of neurons that are not fitted, but say which iteration's movie is the best. As
-        published: 0, which takes the last one.
+        Fraction of neurons that are not fitted, but say after which iteration the movie is the
+        best. As published: 0, which takes the last one.
     patience : int, optional
         Iterations without a better movie after which to stop; None: do them all.
     iterations : int, optional

@@ -113,3 +113,5 @@ def most_probable(
         (likelihood,) = torch.autograd.grad(movie, z, gradient)
         z.grad = likelihood + z.detach()
         optimizer.step()
+    with torch.no_grad():
+        course.end(movie_of(z).clamp(0, 255))
