@@ -166,6 +166,21 @@ def test_the_batch_does_not_matter():
         assert one.holdout_loss == pytest.approx(many.holdout_loss, rel=1e-5)
 
 
+def test_the_loss_is_that_of_each_response_once():
+    """Also where a window counts twice, as the last one of 48 frames does."""
+    responses = np.random.default_rng(0).poisson(1.0, (16, 48)).astype(np.float32)
+    responses[:, 20:] += 3
+    responses[3, 5:9] = np.nan
+    with pytest.warns(IosfastWarning, match="grey one"):  # which the first iteration begins with
+        found = reconstruct(
+            ClipEncoder(Pixels(), frames=None), responses, shape=(4, 4), window=32, holdout=0.5,
+            iterations=1, progress=False,
+        )  # fmt: skip
+    terms = 1.275 - responses * np.log(1.275)
+    assert found.loss[0, 0] == pytest.approx(np.nanmean(terms[found.fitted]), rel=1e-5)
+    assert found.holdout_loss[0, 0] == pytest.approx(np.nanmean(terms[found.held_out]), rel=1e-5)
+
+
 def test_windows():
     assert windows_of(300, 32, 8, published=True).starts == (*range(0, 265, 8), 268)
     twice = windows_of(48, 32, 8, published=True)

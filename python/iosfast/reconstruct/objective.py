@@ -172,8 +172,9 @@ class Objective:
                 given[:, self._used], torch.stack([self._targets[:, f] for f in frames])
             )
             known = torch.stack([self._known[:, f] for f in frames])
-            share = torch.stack([1 / self._coverage[f] for f in frames])[:, None]
-            weights = known * share
+            times = self.windows.times[first : first + size]
+            share = [n / self._coverage[f] for n, f in zip(times, frames, strict=True)]
+            weights = known * torch.stack(share)[:, None]
             losses = torch.where(known, losses, 0)
             fit, rest = slice(None, self._fitted), slice(self._fitted, None)
             if each_once:
