@@ -208,6 +208,13 @@ class Pixels(torch.nn.Module):
         return clips[:, 0].flatten(2).transpose(1, 2) / 100
 
 
+def test_a_long_movie_needs_no_more_memory_than_its_responses():
+    """Weights of every clip at every frame would be 5 GB."""
+    movie = np.random.default_rng(0).uniform(0, 255, (9000, 2, 3))
+    found = predict(ClipEncoder(Pixels()), movie, batch=500)
+    np.testing.assert_allclose(found, movie.reshape(9000, 6).T / 100, rtol=1e-5)
+
+
 def test_the_most_probable_movie_of_a_linear_model_is_the_closed_form():
     frames, height, width = 6, 4, 4
     prior = Prior(exponent=1.2, contrast=30, mean=120, time=1.5, floor=0.05)

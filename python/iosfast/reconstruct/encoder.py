@@ -109,10 +109,6 @@ class ClipEncoder:
             out[:, 1:] = behaviour[..., None, None]
         return out
 
-    def clip_count(self, length: int) -> int:
-        """Clips in a window of this many frames."""
-        return 1 if self.frames is None else length - (self.frames - 1) * self.step
-
     def responses(self, inputs: Tensor, batch: int | None = None) -> Tensor:
         """Give the responses to windows, averaged over their clips.
 
@@ -120,7 +116,7 @@ class ClipEncoder:
         ----------
         inputs : Tensor, shape (N, channels, L, Y, X)
         batch : int, optional
-            Clips that go through the model at a time; default: all.
+            Clips of each window that go through the model at a time; default: all.
 
         Returns
         -------
@@ -128,27 +124,24 @@ class ClipEncoder:
         """
         if self.frames is None:
             return self._run(inputs)
-        count, channels, length, height, width = inputs.shape
         span = (self.frames - 1) * self.step + 1
         clips = inputs.unfold(2, span, 1)[..., :: self.step]  # (N, C, clips, Y, X, frames)
         clips = clips.permute(0, 2, 1, 5, 3, 4)
-        number = clips.shape[1]
-        flat = clips.reshape(count * number, channels, self.frames, height, width)
-        size = batch or len(flat)
-        parts = range(0, len(flat), size)
-        given = torch.cat([self._run(flat[first : first + size]) for first in parts])
-        given = given.reshape(count, number, -1, self.frames).transpose(1, 2).flatten(2)
-        return given @ self._averaging(length, number).to(given)
-
-    def _averaging(self, length: int, number: int) -> Tensor:
-        """Weights that make a window's responses of those of its clips, (clips frames, L)."""
-        assert self.frames is not None
-        weights = torch.zeros(number, self.frames, length)
-        within = torch.arange(self.frames)
-        for clip in range(number):
-            weights[clip, within, clip + self.step * within] = 1
-        weights = weights.flatten(0, 1)
-        return weights / weights.sum(0).clamp_min(1)
+        windows, number = clips.shape[:2]
+        size = batch or number
+        summed, times = None, inputs.new_zeros(inputs.shape[2])
+        for first in range(0, number, size):
+            some = clips[:, first : first + size]
+            given = self._run(some.flatten(0, 1)).unflatten(0, (windows, -1))
+            if summed is None:
+                summed = inputs.new_zeros(windows, given.shape[2], inputs.shape[2])
+            for frame in range(self.frames):
+                begin = first + frame * self.step
+                at = slice(begin, begin + some.shape[1])
+                summed[..., at] += given[..., frame].transpose(1, 2)
+                times[at] += 1
+        assert summed is not None
+        return summed / times.clamp_min(1)
 
     def _run(self, clips: Tensor) -> Tensor:
         if self.compiled is not None:
