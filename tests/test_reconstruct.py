@@ -15,6 +15,7 @@ from reconstruct_reference import published_movie
 from scipy import ndimage
 
 from iosfast import IosfastWarning
+from iosfast.errors import DeviceError
 from iosfast.reconstruct import (
     ClipEncoder,
     GaborPopulation,
@@ -662,7 +663,8 @@ def clips(model, **options):
         ),
         ({"stride": 33}, ValueError, "stride must be at least 1 and at most 32"),
         ({"batch": 0}, ValueError, "batch must be at least 1"),
-        ({"device": "abacus"}, ValueError, "device 'abacus' cannot be used"),
+        ({"device": "abacus"}, ValueError, "device must be 'auto' or one of torch, not 'abacus'"),
+        ({"device": "cuda:99"}, DeviceError, "device is 'cuda:99', but it cannot be used: "),
         ({"prior": {"exponent": 1}}, TypeError, "prior must be a Prior, not dict"),
         ({"progress": "yes"}, TypeError, "progress must be True, False or a function"),
         ({"encoder": Clips()}, TypeError, "encoder must be a ClipEncoder"),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .checks import GREY
 from .course import Course
 from .objective import Objective
 
@@ -18,7 +19,7 @@ LEARNING_RATE = 1000.0
 WARM_UP = 10
 #: Decay of the momentum, and of the second moment, of which only the correction is used.
 BETA1, BETA2 = 0.9, 0.999
-GREY, DARKEST, BRIGHTEST = 127.5, 0.0, 255.0
+DARKEST, BRIGHTEST = 0.0, 255.0
 CLIP = 1.0
 #: Of the Gaussian over the mean of the ensemble, in frames and pixels.
 BLUR_SIGMA = 0.5

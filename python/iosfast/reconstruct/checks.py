@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+#: Middle of the scale of pixels, 0 to 255.
+GREY = 127.5
 #: A pixel is updated where a transparency mask is at least this, and scored where it is 1.
 UPDATE_ALPHA, SCORE_ALPHA = 0.5, 1.0
 

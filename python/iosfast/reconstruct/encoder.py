@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from .. import arguments
+from ..errors import DeviceError
 from .checks import checked_behaviour, checked_movie
-from .memory import Batches
+from .memory import Batches, means_no_memory
 
 #: Arithmetic of the encoder: "auto" is bfloat16 on a GPU that has it, else float32.
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -129,10 +130,12 @@ class ClipEncoder:
         clips = clips.permute(0, 2, 1, 5, 3, 4)
         windows, number = clips.shape[:2]
         size = batch or number
-        summed, times = None, inputs.new_zeros(inputs.shape[2])
+        times = inputs.new_zeros(inputs.shape[2])
+        summed: Tensor | None = None
         for first in range(0, number, size):
             some = clips[:, first : first + size]
-            given = self._run(some.flatten(0, 1)).unflatten(0, (windows, -1))
+            given = self._run(some.flatten(0, 1))
+            given = given.reshape(windows, -1, *given.shape[1:])
             if summed is None:
                 summed = inputs.new_zeros(windows, given.shape[2], inputs.shape[2])
             for frame in range(self.frames):
@@ -177,14 +180,26 @@ def encoders_of(encoder: ClipEncoder | Sequence[ClipEncoder]) -> list[ClipEncode
 
 
 def device_of(device: Any) -> torch.device:
-    """Return the device that is asked for; "auto" is a GPU if there is one."""
+    """Return the device that is asked for; "auto" is a GPU if there is one.
+
+    Raises
+    ------
+    ValueError
+        If torch has no such device.
+    DeviceError
+        If it cannot be used here.
+    """
     if isinstance(device, str) and device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device must be 'auto' or one of torch, not {device!r}") from error
+    try:
         torch.empty(0, device=found)
-    except (RuntimeError, TypeError, AssertionError) as error:
-        raise ValueError(f"device {device!r} cannot be used: {error}") from error
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise DeviceError(f"device is {device!r}, but it cannot be used: {reason}") from error
     return found
 
 
@@ -249,13 +264,15 @@ def predict(
     ------
     TypeError, ValueError
         If something does not fit.
+    DeviceError
+        If the device cannot be used.
     MemoryError
         If not even one clip fits in memory.
     """
     (encoder,) = encoders_of(encoder)
     shown = torch.from_numpy(checked_movie("movie", movie))
     traces = checked_behaviour(behaviour, len(shown))
-    arguments.choice("precision", precision, ("auto", "float32", "bfloat16"))
+    arguments.choice("precision", precision, get_args(Precision))
     batches = Batches(arguments.integer("batch", batch, 1), "clips")
     place = device_of(device)
     encoder.place((shown.shape[1], shown.shape[2]))
@@ -276,7 +293,7 @@ def running(encoder: ClipEncoder, inputs: Tensor, batch: int | None = None) -> T
     try:
         return encoder.responses(inputs, batch)
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+        if means_no_memory(error):
             raise
         raise ValueError(
             f"the encoder cannot take windows of {inputs.shape[2]} frames with "

@@ -12,12 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import arguments
 from ..mp4 import checked_mp4, checked_rate, write_mp4
-from .checks import SCORE_ALPHA, checked_mask, checked_movie
+from .checks import GREY, SCORE_ALPHA, checked_mask, checked_movie
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_GREY = 127.5
 
 
 def side_by_side(
@@ -47,8 +45,8 @@ def side_by_side(
     level, spread = found[:, inside].mean(), max(float(found[:, inside].std()), 1e-6)
     matched = (found - level) / spread * shown[:, inside].std() + shown[:, inside].mean()
     pair = np.full((frames, height, 2 * width + 2), 255, np.float32)
-    pair[..., :width] = np.where(inside, shown, _GREY)
-    pair[..., width + 2 :] = np.where(inside, matched, _GREY)
+    pair[..., :width] = np.where(inside, shown, GREY)
+    pair[..., width + 2 :] = np.where(inside, matched, GREY)
     picture: NDArray[np.uint8] = np.rint(np.clip(pair, 0, 255)).astype(np.uint8)
     return picture
 

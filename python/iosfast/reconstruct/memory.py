@@ -39,7 +39,7 @@ class Batches:
             try:
                 return work(self.size)
             except (MemoryError, RuntimeError) as error:
-                if not _means_no_memory(error):
+                if not means_no_memory(error):
                     raise
                 if self.size == 1:
                     raise MemoryError(
@@ -55,7 +55,7 @@ class Batches:
             )
 
 
-def _means_no_memory(error: Exception) -> bool:
+def means_no_memory(error: Exception) -> bool:
     """Tell whether memory ran out; on the CPU, torch says so in words only."""
     return isinstance(
         error, MemoryError | torch.OutOfMemoryError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -152,6 +152,8 @@ def reconstruct(
     ------
     TypeError, ValueError
         If something does not fit; the message names it.
+    DeviceError
+        If the device cannot be used.
     MemoryError
         If not even one window fits in memory.
 
@@ -160,10 +162,10 @@ def reconstruct(
     "bauer2026" is that of Bauer, Margrie, Clopath, eLife, doi 10.7554/eLife.105081.
     """
     encoders = encoders_of(encoder)
-    arguments.choice("method", method, ("bauer2026", "map"))
-    arguments.choice("ensemble", ensemble, ("movies", "gradients"))
-    arguments.choice("loss", loss, ("poisson", "mse"))
-    arguments.choice("precision", precision, ("auto", "float32", "bfloat16"))
+    arguments.choice("method", method, get_args(Method))
+    arguments.choice("ensemble", ensemble, get_args(Ensemble))
+    arguments.choice("loss", loss, get_args(Loss))
+    arguments.choice("precision", precision, get_args(Precision))
     shape = arguments.image_shape("shape", shape)
     known = checked_responses(responses, neurons=neurons, counts=loss == "poisson")
     frames = known.shape[1]

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from .. import arguments
 from ..progress import progress_for
 from .checks import checked_behaviour, checked_movie, checked_responses
+from .movies import CONTRAST, MEAN
 
-_MEAN, _CONTRAST = 127.5, 50.0
 #: Of the first convolution, in frames and pixels; it looks back only.
 _FRAMES, _PIXELS = 9, 9
 #: Pixels from one place to the next.
@@ -88,7 +88,7 @@ class SmallEncoder(nn.Module):
         Tensor of float32, shape (N, neurons, T)
         """
         count, _, frames = inputs.shape[:3]
-        movie = (inputs[:, :1] - _MEAN) / _CONTRAST
+        movie = (inputs[:, :1] - MEAN) / CONTRAST
         features = len(self.space)
         patches = torch.cat([self.space, self.quadrature])
         seen = nn.functional.conv2d(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -79,6 +79,8 @@ def transparency_mask(
     ------
     TypeError, ValueError
         If something does not fit.
+    DeviceError
+        If the device cannot be used.
 
     Notes
     -----
@@ -86,7 +88,7 @@ def transparency_mask(
     code keeps one for each frame, all of which take the same steps.
     """
     (encoder,) = encoders_of(encoder)
-    arguments.choice("precision", precision, ("auto", "float32", "bfloat16"))
+    arguments.choice("precision", precision, get_args(Precision))
     length = max(WINDOW, encoder.shortest) if window is None else window
     length = arguments.integer("window", length, encoder.shortest)
     skip = arguments.integer("skip", skip, 0)
