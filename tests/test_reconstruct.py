@@ -633,6 +633,9 @@ def clips(model, **options):
         ({"responses": GOOD[:6]}, ValueError, "encoder gives 7 neurons, but responses has 6"),
         ({"responses": GOOD[0]}, ValueError, r"responses must have shape \(neurons, T\)"),
         ({"responses": GOOD.astype(str)}, TypeError, "responses must be numbers"),
+        ({"responses": [[1, 2], [3]]}, ValueError, "responses must be one array of numbers"),
+        ({"responses": GOOD.astype(float) * 1e300}, ValueError, "responses must be finite, or NaN"),
+        ({"compile": "yes"}, TypeError, "compile must be True or False, not 'yes'"),
         ({"responses": flat(-1)}, ValueError, "not be negative .* neuron 3 has -1; .* loss='mse'"),
         ({"responses": flat(np.inf)}, ValueError, "responses must be finite, or NaN"),
         ({"responses": GOOD * np.nan}, ValueError, "responses of all neurons .* are NaN"),
@@ -731,6 +734,10 @@ def test_movies_and_trials_that_do_not_fit():
         ({"responses": [responses, responses[1:]]}, r"responses\[1\] has 2 neurons"),
         ({"responses": [responses[1:]] * 2}, "encoder gives 3 neurons, but responses has 2"),
         ({"movies": [movie, movie[:, 1:]]}, r"movies\[1\] is \(15, 16\)"),
+        (
+            {"responses": [responses * np.nan] * 2},
+            r"responses in the frames that are used \(0 to 31\) are NaN",
+        ),
         ({"skip": 20}, r"movies\[0\] has 40 frames, but skip and window need 52"),
     ):
         options = {"movies": [movie] * 2, "responses": [responses] * 2, "skip": 0, **changes}
@@ -744,6 +751,22 @@ def test_movies_and_trials_that_do_not_fit():
         options = {"movies": [movie] * 2, "responses": [responses] * 2, **changes}
         with pytest.raises(ValueError, match=text):
             train(SmallEncoder(3, SHAPE, behaviour=0, features=2), **options)
+
+
+def test_one_encoder_and_possible_expectations():
+    encoder = ClipEncoder(Pixels(), frames=None)
+    movie = np.zeros((5, 2, 2))
+    with pytest.raises(TypeError, match="encoder must be one ClipEncoder, not list"):
+        predict([encoder, encoder], movie)
+    with pytest.raises(TypeError, match="encoder must be one ClipEncoder, not Pixels"):
+        transparency_mask(Pixels(), [movie] * 2, [movie[:, 0].T] * 2)
+    with pytest.raises(TypeError, match="movies must be a sequence with one array of each trial"):
+        transparency_mask(encoder, 3, 4)
+    for value in (-1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="expected must be finite and not negative"):
+            noisy_responses(np.array([0.5, value]))
+    with pytest.raises(TypeError, match="expected must be numbers, not <U1"):
+        noisy_responses("a")
 
 
 def test_without_torch_the_extra_is_named_and_iosfast_works():

@@ -14,7 +14,10 @@ UPDATE_ALPHA, SCORE_ALPHA = 0.5, 1.0
 
 
 def _numbers(name: str, value: Any) -> NDArray[Any]:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name} must be one array of numbers: {error}") from error
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be numbers, not {array.dtype}")
     return array
@@ -25,7 +28,8 @@ def _shaped(name: str, value: Any, dimensions: int, axes: str) -> NDArray[np.flo
     array = _numbers(name, value)
     if array.ndim != dimensions or not array.size:
         raise ValueError(f"{name} must have shape {axes}, none of them 0, not {array.shape}")
-    return np.array(array, np.float32, order="C")
+    with np.errstate(over="ignore"):  # what is too large is told as not finite
+        return np.array(array, np.float32, order="C")
 
 
 def checked_movie(name: str, value: ArrayLike) -> NDArray[np.float32]:

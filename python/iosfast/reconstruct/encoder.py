@@ -179,6 +179,13 @@ def encoders_of(encoder: ClipEncoder | Sequence[ClipEncoder]) -> list[ClipEncode
     return list(several)
 
 
+def only_encoder(encoder: ClipEncoder) -> ClipEncoder:
+    """Return the encoder, of one; raise TypeError if it is something else."""
+    if not isinstance(encoder, ClipEncoder):
+        raise TypeError(f"encoder must be one ClipEncoder, not {type(encoder).__name__}")
+    return encoder
+
+
 def device_of(device: Any) -> torch.device:
     """Return the device that is asked for; "auto" is a GPU if there is one.
 
@@ -269,7 +276,7 @@ def predict(
     MemoryError
         If not even one clip fits in memory.
     """
-    (encoder,) = encoders_of(encoder)
+    encoder = only_encoder(encoder)
     shown = torch.from_numpy(checked_movie("movie", movie))
     traces = checked_behaviour(behaviour, len(shown))
     arguments.choice("precision", precision, get_args(Precision))

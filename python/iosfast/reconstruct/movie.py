@@ -176,6 +176,8 @@ def reconstruct(
     most = arguments.integer(
         "iterations", _or(iterations, bauer2026.ITERATIONS if published else maximum.ITERATIONS), 1
     )
+    if not isinstance(compile, bool):
+        raise TypeError(f"compile must be True or False, not {compile!r}")
     if patience is not None:
         patience = arguments.integer("patience", patience, 1)
     sigma = arguments.number(
@@ -201,7 +203,7 @@ def reconstruct(
             batches = Batches(batch, "windows")
             with ExitStack() as held:
                 for n in group:
-                    held.enter_context(ready(encoders[n], place, precision, bool(compile)))
+                    held.enter_context(ready(encoders[n], place, precision, compile))
                 objectives = [
                     Objective(
                         encoders[n], known, traces, fitted, held_out, windows[n], shape, loss,

@@ -150,8 +150,18 @@ def noisy_responses(expected: NDArray[np.float32], *, seed: int = 0) -> NDArray[
     Returns
     -------
     ndarray of float32, the same shape
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something does not fit.
     """
     random = np.random.default_rng((arguments.integer("seed", seed, 0), 3))
+    expected = np.asarray(expected)
+    if expected.dtype.kind not in "iuf":
+        raise TypeError(f"expected must be numbers, not {expected.dtype}")
+    if not (np.isfinite(expected).all() and (expected >= 0).all()):
+        raise ValueError("expected must be finite and not negative")
     return random.poisson(expected).astype(np.float32)
 
 

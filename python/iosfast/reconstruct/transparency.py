@@ -14,7 +14,7 @@ from .. import arguments
 from ..progress import progress_for
 from .blur import blurred
 from .checks import checked_behaviour, checked_movie, checked_responses
-from .encoder import ClipEncoder, Precision, device_of, encoders_of, ready, running
+from .encoder import ClipEncoder, Precision, device_of, only_encoder, ready, running
 
 ITERATIONS = 1000
 LEARNING_RATE = 10.0
@@ -87,7 +87,7 @@ def transparency_mask(
     Bauer, Margrie, Clopath, eLife, doi 10.7554/eLife.105081. The mask is one image, where their
     code keeps one for each frame, all of which take the same steps.
     """
-    (encoder,) = encoders_of(encoder)
+    encoder = only_encoder(encoder)
     arguments.choice("precision", precision, get_args(Precision))
     length = max(WINDOW, encoder.shortest) if window is None else window
     length = arguments.integer("window", length, encoder.shortest)
@@ -145,6 +145,12 @@ def _trials(
     neurons: ArrayLike | None,
     frames: slice,
 ) -> list[tuple[Tensor, Tensor, Tensor | None]]:
+    for name, several in (("movies", movies), ("responses", responses), ("behaviour", behaviour)):
+        if several is not None and not isinstance(several, Sequence | np.ndarray):
+            raise TypeError(
+                f"{name} must be a sequence with one array of each trial, not "
+                f"{type(several).__name__}"
+            )
     if len(movies) < 2:
         raise ValueError(f"movies must be two or more, not {len(movies)}")
     for name, several in (("responses", responses), ("behaviour", behaviour)):
@@ -170,4 +176,9 @@ def _trials(
             )
         part = None if traces is None else torch.from_numpy(traces[:, frames])
         trials.append((torch.from_numpy(movie[frames]), torch.from_numpy(known[:, frames]), part))
+    if all(torch.isnan(known).all() for _, known, _ in trials):
+        raise ValueError(
+            f"responses in the frames that are used ({frames.start} to {frames.stop - 1}) are NaN "
+            "for all neurons that are used"
+        )
     return trials
