@@ -54,6 +54,30 @@ def published_movie(model, responses, behaviour, shape, pad_to, mask, iterations
     return movie.numpy(), losses
 
 
+def published_mask(model, movies, responses, behaviour, pad_to, frames, first, pairs):
+    """Learn a transparency mask: each pair is a movie that is shown, and another around it."""
+    shape = movies[0].shape[1:]
+    top, left = (pad_to[0] - shape[0]) // 2, (pad_to[1] - shape[1]) // 2
+    place = slice(top, top + shape[0]), slice(left, left + shape[1])
+    mask = 0.05 * first
+    for shown, around in pairs:
+        six = torch.zeros(1, 2 + len(behaviour[0]), frames.stop - frames.start, *pad_to)
+        six[0, 0, :, place[0], place[1]] = torch.from_numpy(movies[shown][frames])
+        six[0, 1] = torch.from_numpy(mask)
+        six[0, 2:] = torch.from_numpy(behaviour[shown])[:, frames, None, None]
+        six.requires_grad_(True)
+        background = torch.zeros(six.shape[2:])
+        background[:, place[0], place[1]] = torch.from_numpy(movies[around][frames])
+        alpha = six[:, 1:2].clip(0, 1)
+        mixed = torch.cat([six[:, :1] * alpha + background * (1 - alpha), six[:, 2:]], dim=1)
+        wanted = torch.from_numpy(responses[shown][:, frames])
+        torch.nn.functional.mse_loss(model(mixed)[0], wanted).backward()
+        unit = torch.clip(six.grad / (torch.norm(six.grad) + 1e-6), -1, 1)
+        step = unit[0, 1].mean(0).numpy()
+        mask = mask - 10 * ndimage.gaussian_filter(step, 5, mode="mirror", radius=7)
+    return mask[place]
+
+
 def published_responses(weights, sizes, mouse, clip):
     """Give the responses of the published model to one clip (channels, T, Y, X), with NumPy."""
     w = {name: value.double().numpy() for name, value in weights.items()}

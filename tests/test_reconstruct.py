@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from reconstruct_reference import published_movie
+from reconstruct_reference import published_mask, published_movie
 from scipy import ndimage
 
 from iosfast import IosfastWarning
@@ -474,6 +474,25 @@ def test_arithmetic_of_less_precision_and_compiled_models(session, monkeypatch):
 # The transparency mask, the trainable encoder, scores.
 
 
+def test_the_published_mask_step_by_step():
+    model = Clips()
+    encoder = ClipEncoder(model.eval(), frames=None, pad_to=(12, 10))
+    movies = list(natural_movies(3, 40, (8, 10), seed=2))
+    behaviour = list(behaviour_traces(3, 40))
+    responses = list(np.random.default_rng(1).poisson(1.0, (3, 7, 40)).astype(np.float32))
+    found = transparency_mask(
+        encoder, movies, responses, behaviour, iterations=12, skip=5, window=32, seed=6
+    )
+    draw = np.random.default_rng((6, 7))
+    first = draw.random((12, 10), np.float32)
+    pairs = [draw.integers(0, 3, 2) for _ in range(12)]
+    wanted = published_mask(
+        model, movies, responses, behaviour, (12, 10), slice(5, 37), first, pairs
+    )
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert np.abs(wanted - 0.05 * first[2:10]).max() > 0.03
+
+
 def test_the_mask_is_where_the_neurons_look():
     class LeftHalf(torch.nn.Module):
         def __init__(self):
@@ -541,12 +560,13 @@ def test_scores():
     assert correlation_by_lag(late, truth, skip=5, max_lag=6).argmax() == 9
 
 
-@given(st.floats(0.3, 4), st.integers(1, 30))
-def test_the_blur_is_that_of_scipy(sigma, length):
+@given(st.floats(0.3, 4), st.integers(1, 30), st.sampled_from(["reflect", "mirror"]))
+def test_the_blur_is_that_of_scipy(sigma, length, border):
     values = np.random.default_rng(0).random((length, 3))
     radius = int(4 * sigma + 0.5)
-    found = blurred(torch.from_numpy(values), sigma, (0, 1), radius).numpy()
-    np.testing.assert_allclose(found, ndimage.gaussian_filter(values, sigma), rtol=1e-9)
+    found = blurred(torch.from_numpy(values), sigma, (0, 1), radius, border).numpy()
+    wanted = ndimage.gaussian_filter(values, sigma, mode=border)
+    np.testing.assert_allclose(found, wanted, rtol=1e-9)
 
 
 def test_simulated_movies_and_neurons():

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 
-def blurred(values: Tensor, sigma: float, axes: tuple[int, ...], radius: int) -> Tensor:
-    """Blur along axes with a Gaussian that is cut at a radius, and mirrored at borders.
+def blurred(
+    values: Tensor,
+    sigma: float,
+    axes: tuple[int, ...],
+    radius: int,
+    border: Literal["reflect", "mirror"] = "reflect",
+) -> Tensor:
+    """Blur along axes with a Gaussian that is cut at a radius.
 
     Parameters
     ----------
@@ -16,7 +24,9 @@ def blurred(values: Tensor, sigma: float, axes: tuple[int, ...], radius: int) ->
         In samples.
     axes : tuple of int
     radius : int
-        In samples; shorter where an axis is.
+        In samples.
+    border : {"reflect", "mirror"}
+        As in SciPy: 0 1 2 continues to the left as 0 1 2, or as 1 2.
 
     Returns
     -------
@@ -27,9 +37,10 @@ def blurred(values: Tensor, sigma: float, axes: tuple[int, ...], radius: int) ->
     kernel = kernel / kernel.sum()
     for axis in axes:
         length = values.shape[axis]
-        # The edge's sample is repeated: 0 1 2 continues to the left as 0 1 2.
-        index = torch.arange(-radius, length + radius, device=values.device) % (2 * length)
-        index = torch.where(index < length, index, 2 * length - 1 - index)
+        once = 0 if border == "reflect" else 1  # the sample at the edge
+        period = max(1, 2 * (length - once))
+        index = torch.arange(-radius, length + radius, device=values.device) % period
+        index = torch.where(index < length, index, period - 1 + once - index)
         wide = values.index_select(axis, index)
         values = wide.unfold(axis, 2 * radius + 1, 1) @ kernel
     return values

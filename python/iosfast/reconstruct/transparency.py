@@ -97,8 +97,9 @@ def transparency_mask(
     trials = _trials(movies, responses, behaviour, neurons, slice(skip, skip + length))
     shape = trials[0][0].shape[1:]
     place = device_of(device)
-    encoder.place((shape[0], shape[1]))
-    mask = FIRST_ALPHA * torch.from_numpy(random.random(shape, np.float32)).to(place)
+    rows, columns = encoder.place((shape[0], shape[1]))
+    field = encoder.pad_to or (shape[0], shape[1])
+    mask = FIRST_ALPHA * torch.from_numpy(random.random(field, np.float32)).to(place)
     with (
         ready(encoder, place, precision),
         progress_for(progress, iterations, None, "mask") as update,
@@ -109,12 +110,13 @@ def transparency_mask(
             assert movie is not None
             assert targets is not None
             alpha = mask.expand(length, -1, -1).clone().requires_grad_(True)
-            picture = movie.clone().requires_grad_(True)
-            mixed = _mixed(picture, trials[around][0].to(place), alpha)
-            inputs = encoder.inputs(mixed[None], None if traces is None else traces[None])
-            # Behaviour takes part in the norm, as published.
-            beside = inputs[:, 1:].detach().requires_grad_(traces is not None)
-            given = running(encoder, torch.cat([inputs[:, :1], beside], dim=1)).float()[0]
+            inputs = encoder.inputs(movie[None], None if traces is None else traces[None])
+            other = encoder.inputs(trials[around][0].to(place)[None], None)
+            # All of the input takes part in the norm, as published.
+            picture = inputs[:, :1].clone().requires_grad_(True)
+            beside = inputs[:, 1:].clone().requires_grad_(traces is not None)
+            mixed = _mixed(picture, other, alpha)
+            given = running(encoder, torch.cat([mixed, beside], dim=1)).float()[0]
             if len(given) != len(targets):
                 raise ValueError(
                     f"the encoder gives {len(given)} neurons, but responses has {len(targets)}"
@@ -126,9 +128,9 @@ def transparency_mask(
             by_alpha, *others = torch.autograd.grad(loss, wanted)
             norm = torch.cat([g.flatten() for g in (by_alpha, *others)]).norm()
             step = (by_alpha / (norm + _NORM_FLOOR)).clamp(-CLIP, CLIP).mean(0)
-            mask = mask - LEARNING_RATE * blurred(step, BLUR_SIGMA, (0, 1), BLUR_RADIUS)
+            mask = mask - LEARNING_RATE * blurred(step, BLUR_SIGMA, (0, 1), BLUR_RADIUS, "mirror")
             update(i + 1)
-    out: NDArray[np.float32] = mask.cpu().numpy()
+    out: NDArray[np.float32] = mask[rows, columns].cpu().numpy()
     return out
 
 
