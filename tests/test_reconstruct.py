@@ -257,13 +257,22 @@ def test_more_neurons_tell_more(session, method):
     assert by_lag[5] == pytest.approx(many)
 
 
-def test_noise_costs_and_shuffled_neurons_tell_nothing(session):
+def test_noise_costs(session):
     noisy = score(session.read().movie, session.movie, skip=8)
     clean = score(session.read(responses=session.expected).movie, session.movie, skip=8)
-    order = np.random.default_rng(0).permutation(200)
-    mixed = session.read(responses=session.responses[order], patience=None)
     assert clean > noisy + 0.02
-    assert abs(score(mixed.movie, session.movie, skip=8)) < 0.15
+
+
+def test_shuffled_neurons_tell_nothing():
+    """On average: movies this small have few independent values, and vary by 0.07 with chance."""
+    scores = []
+    for seed in range(8):
+        of_seed = recorded(200, seed=seed)
+        order = np.random.default_rng(seed).permutation(200)
+        mixed = of_seed.read(responses=of_seed.responses[order], iterations=25, holdout=0)
+        scores.append(score(mixed.movie, of_seed.movie, skip=8))
+    assert np.ptp(scores) > 0
+    assert abs(np.mean(scores)) < 0.05
 
 
 def test_more_iterations_of_map_change_nothing(session):
