@@ -37,3 +37,14 @@ def sam2_folder(tmp_path_factory):
     import sam2_reference
 
     return sam2_reference.exported(tmp_path_factory.mktemp("sam2"))
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread():
+    """Small problems are faster without threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

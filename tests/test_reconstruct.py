@@ -39,13 +39,7 @@ from iosfast.reconstruct.windows import windows_of
 SHAPE, FRAMES = (16, 16), 40
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Small problems are faster without threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +68,7 @@ def recorded(neurons, seed=0, frames=FRAMES):
 
 
 @pytest.fixture(scope="module")
-def session():
-    torch.set_num_threads(1)
+def session(one_torch_thread):
     return recorded(200)
 
 
