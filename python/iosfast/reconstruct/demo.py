@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import WriteError
 from ..figures import save
+from ..staging import file_beside
 from .encoder import ClipEncoder, predict
 from .figures import comparison, comparison_video
 from .movie import Method, reconstruct
@@ -103,7 +104,8 @@ def _run(out: Path, seed: int) -> None:
     video = comparison_video(out / "reconstruction.mp4", truth, found.movie)
     table = out / "scores.json"
     text = json.dumps({"r": whole, "by_neurons": by_neurons, "by_members": by_members}, indent=1)
-    table.write_text(text + "\n", encoding="utf-8")
+    with file_beside(table) as work:
+        work.write_text(text + "\n", encoding="utf-8")
     for count, values in by_neurons.items():
         print(f"{count:>4} neurons, one encoder:  r = {np.mean(values):.2f}")
     print(f"{most:>4} neurons, {MEMBERS} encoders:   r = {whole:.2f}")
