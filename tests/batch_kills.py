@@ -59,10 +59,13 @@ def make_archive(root: Path, waves: int = 1, others: int = 6) -> Path:
 class Killing:
     """One archive, its undisturbed results, and batches that are killed."""
 
-    def __init__(self, folder: Path, seed: int, archive: Path, steps: str = _STEPS) -> None:
+    def __init__(
+        self, folder: Path, seed: int, archive: Path, steps: str = _STEPS, workers: int = 2
+    ) -> None:
         self.random = random.Random(seed)
         self.counts: Counter[str] = Counter()
         self._steps = steps
+        self._workers = str(workers)
         self._archive = archive
         self._out = folder / "out"
         self._folder = folder
@@ -90,9 +93,11 @@ class Killing:
                 stack.callback(_end, command)
                 time.sleep(self.random.uniform(0.1, 1.0) * self.seconds)
                 if kind == "worker":  # the command goes on with others
-                    while command.poll() is None:
-                        self._kill(kind, self._worker(command))
-                        time.sleep(self.random.uniform(0.02, 0.4) * self.seconds)
+                    for _ in range(self.random.randint(1, 4 * int(self._workers))):
+                        if command.poll() is None:
+                            self._kill(kind, self._worker(command))
+                            time.sleep(self.random.uniform(0.02, 0.4) * self.seconds)
+                    command.wait(600)
                     # 1: workers died again and again while they were started
                     assert command.returncode in (0, 1, 3), "the command fell"
                 elif kind == "command":
@@ -126,7 +131,7 @@ class Killing:
         command = [sys.executable, "-m", "iosfast.cli", "batch", str(self._archive), "--out"]
         command += [str(self._out), "--steps", self._steps, "--frame-rate-hz", "5", "--resume"]
         command += ["--pixel-size-mm", "10/64", "--no-pictures", "--split-gb", "0.003"]
-        command += ["--workers", "2"] if scheduler is None else ["--scheduler", scheduler]
+        command += ["--workers", self._workers] if scheduler is None else ["--scheduler", scheduler]
         log = (self._folder / "log.txt").open("ab")
         with log:
             return subprocess.Popen(command, stdout=log, stderr=log)

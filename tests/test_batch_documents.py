@@ -36,7 +36,7 @@ def test_the_job_script_runs_with_a_scheduler_and_workers_of_its_own(tmp_path):
         ],
         env={
             **os.environ, "PATH": f"{programs}:{os.environ['PATH']}",
-            "SLURM_SUBMIT_DIR": str(tmp_path),
+            "SLURM_SUBMIT_DIR": str(tmp_path), "WORKERS_PER_NODE": "1",
         },
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip

@@ -399,6 +399,27 @@ def test_a_lock_ends_with_its_holder(tmp_path):
         assert waited is False
 
 
+def test_a_lock_whose_file_was_removed(tmp_path):
+    """Who waited for it has the lock of the new file, not that of the old one."""
+    path, has, go_on = tmp_path / ".lock", threading.Event(), threading.Event()
+
+    def wait():
+        with locked(path, wait_s=30):
+            has.set()
+            go_on.wait(30)
+
+    other = threading.Thread(target=wait)
+    with locked(path):
+        other.start()
+        assert not has.wait(0.2)
+        path.unlink()
+    assert has.wait(30)
+    with pytest.raises(BlockingIOError), locked(path):
+        pass
+    go_on.set()
+    other.join()
+
+
 def test_a_lock_where_none_can_be(tmp_path):
     with pytest.raises(WriteError), locked(tmp_path / "not there" / ".lock"):
         pass
@@ -474,6 +495,31 @@ def test_parts_of_another_source_or_recipe_are_of_no_use(task, recording):
     assert perform(changed(task, recipe={"smoothing_px": 3})).error is None
     kept = files_in(Path(task.folder).parent / "kept")
     assert files_in(Path(task.folder, "maps")) == kept
+
+
+def test_a_part_is_there_when_it_is_on_the_disk(task, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        parts_made(task, 2, 0)
+    assert list(Path(task.folder, ".parts").glob("*.npy")) == []
+
+
+def test_a_marker_that_is_stale_is_gone_for_good_before_results_are_replaced(task, monkeypatch):
+    """Or, after a power failure, it might come back beside results of other options."""
+    perform(task)
+    told = []
+
+    def run(work):
+        told.append("run")
+        return preprocess_of(work)
+
+    monkeypatch.setattr(markers, "keep_folder", lambda folder: told.append(folder.name))
+    counted(monkeypatch, run)
+    perform(changed(dataclasses.replace(task, steps=EVERY[:1]), pixel_size_mm=0.1))
+    assert told == ["done", "run"]
 
 
 def test_a_bad_recording_in_parts(task, recording):

@@ -52,6 +52,8 @@ class Cluster:
 
     def slots(self) -> int:
         """Tasks that can run at once now."""
+        if self.workers is not None:
+            return self.workers
         return sum(self.client.nthreads().values()) or 1
 
 
@@ -69,6 +71,7 @@ def own_cluster(
     options = {
         "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
         "distributed.worker.daemon": True,
+        "distributed.worker.profile.enabled": False,
         # The pages of mapped files count as memory there, though the system takes them back.
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -12,23 +15,36 @@ from .cluster import ALLOWED_FAILURES, Cluster
 from .extras import needed
 from .faults import line_of
 from .steps import BY_NAME
-from .tasks import Outcome, Task, perform, with_source, without_source
+from .tasks import Outcome, Task, keep_markers, perform, with_source, without_source
 
 #: The topic of the events by which workers tell how far they are.
 TOPIC = "iosfast"
 _REPORT_S = 0.5
 
+#: Short recordings go to a worker together: so many, of so many bytes in all.
+_TOGETHER, _TOGETHER_BYTES = 64, 1 << 30
+
 
 @dataclass
 class _Job:
-    """A recording on its way: first the steps that read it, then the others."""
+    """A recording on its way: first the steps that read it, then the others.
+
+    `alone`: nothing else runs meanwhile, so that a worker that dies has died over this.
+    """
 
     task: Task
     disk: str
     priority: int
     reading: bool
+    nbytes: int = 0
     before: Outcome | None = None
     whole: _Whole | None = None
+    alone: bool = False
+
+    @property
+    def short(self) -> bool:
+        """Whether it can go to a worker with others."""
+        return self.reading and self.task.parts == 1
 
 
 @dataclass
@@ -55,15 +71,15 @@ class Dispatch:
         self._reading: dict[str, int] = {}
         self._waiting: dict[str, deque[_Job]] = {}
         self._ready: deque[_Job] = deque()
-        self._running: dict[Any, _Job] = {}
+        self._suspects: deque[_Job] = deque()
+        self._running: dict[Any, list[_Job]] = {}
 
     def run(
         self,
-        tasks: Iterable[tuple[Task, str, bool]],
+        tasks: Iterable[tuple[Task, str, int | None]],
         finished: Callable[[Outcome], None],
-        started: Callable[[str], None] = lambda name: None,
     ) -> None:
-        """Run tasks, each with the disk that it reads from and whether it reads at all.
+        """Run tasks, each with the disk that it reads from and how many bytes; None: does not read.
 
         Raises
         ------
@@ -71,48 +87,58 @@ class Dispatch:
             If the scheduler is lost; recordings without an outcome have to be done again.
         """
         distributed = needed("distributed")
-        for number, (task, disk, reads) in enumerate(tasks):
-            if not reads:
+        for number, (task, disk, nbytes) in enumerate(tasks):
+            if nbytes is None:
                 self._ready.append(_Job(task, disk, -number, False))
                 continue
             waiting = self._waiting.setdefault(disk, deque())
             if task.parts == 1:
-                waiting.append(_Job(task, disk, -number, True))
+                waiting.append(_Job(task, disk, -number, True, nbytes))
                 continue
             whole = _Whole(task, task.parts)
             waiting += [
-                _Job(replace(task, part=part), disk, -number, True, whole=whole)
+                _Job(replace(task, part=part), disk, -number, True, nbytes, whole=whole)
                 for part in range(task.parts)
             ]
         completed = distributed.as_completed(with_results=True, raise_errors=False)
         try:
-            self._submit(completed, started)
+            self._submit(completed)
             while self._running:
                 future, result = next(completed)
                 lost = future.status in ("lost", "cancelled")
                 future.release()
-                job = self._running.pop(future)
-                if job.reading:
-                    self._reading[job.disk] -= 1
+                jobs = self._running.pop(future)
+                if jobs[0].reading:
+                    self._reading[jobs[0].disk] -= 1
                 if lost:
                     raise ConnectionError("the scheduler was lost")
-                if job.whole is not None:
-                    job.whole.lack -= 1
-                    if not job.whole.lack:
-                        self._ready.append(replace(job, task=job.whole.task, whole=None))
-                        self._reading[job.disk] += 1  # what lacks is read by whoever joins
-                    self._submit(completed, started)
-                    continue
-                outcome = self._outcome(job, result)
-                rest = without_source(job.task)
-                if job.reading and rest.steps and outcome.error is None:
-                    self._ready.append(_Job(rest, job.disk, job.priority, False, outcome))
+                if jobs[0].whole is not None:
+                    self._part_made(jobs[0], jobs[0].whole)
+                elif _was_killed(result) and not jobs[0].alone:
+                    # Dask blames all that were at the worker: which it was is seen one by one.
+                    self._suspects += [replace(job, alone=True) for job in jobs]
                 else:
-                    finished(outcome)
-                self._submit(completed, started)
+                    done = isinstance(result, tuple) and isinstance(result[0], Outcome)
+                    every = result if done else [result] * len(jobs)
+                    for job, each in zip(jobs, every, strict=True):
+                        self._take(job, self._outcome(job, each), finished)
+                self._submit(completed)
         finally:
             for future in self._running:
                 future.cancel()
+
+    def _part_made(self, job: _Job, whole: _Whole) -> None:
+        whole.lack -= 1
+        if not whole.lack:
+            self._ready.append(replace(job, task=whole.task, whole=None))
+            self._reading[job.disk] += 1  # what lacks is read by whoever joins
+
+    def _take(self, job: _Job, outcome: Outcome, finished: Callable[[Outcome], None]) -> None:
+        rest = without_source(job.task)
+        if job.reading and rest.steps and outcome.error is None:
+            self._ready.append(_Job(rest, job.disk, job.priority, False, before=outcome))
+        else:
+            finished(outcome)
 
     def _outcome(self, job: _Job, result: Any) -> Outcome:
         outcome = (
@@ -125,18 +151,18 @@ class Dispatch:
         steps, retried = before.steps + outcome.steps, before.retried + outcome.retried
         return replace(outcome, steps=steps, nbytes=before.nbytes, retried=retried)
 
-    def _submit(self, completed: Any, started: Callable[[str], None]) -> None:
+    def _submit(self, completed: Any) -> None:
         """Keep workers busy: some tasks more than they have threads wait at the scheduler."""
         slots = self._cluster.slots()
         most = slots + max(1, slots // 2) if self._cluster.workers else max(64, 2 * slots)
         while len(self._running) < most:
-            job = self._next()
-            if job is None:
+            jobs = self._next(slots)
+            if not jobs:
                 return
-            steps = with_source(job.task) if job.reading else job.task
+            job = jobs[0]
             future = self._cluster.client.submit(
                 _perform,
-                steps,
+                tuple(with_source(each.task) if each.reading else each.task for each in jobs),
                 key=f"iosfast-{'read' if job.reading else 'analyse'}-{uuid4().hex}",
                 pure=False,
                 priority=job.priority + (0 if job.reading else 1_000_000),
@@ -144,20 +170,34 @@ class Dispatch:
             joins = job.reading and job.whole is None and job.task.parts > 1
             if job.reading and not joins:
                 self._reading[job.disk] = self._reading.get(job.disk, 0) + 1
-            self._running[future] = job
-            started(job.task.name)
+            self._running[future] = jobs
             completed.add(future)
 
-    def _next(self) -> _Job | None:
-        """What was read is finished first; then the disk that is least busy."""
+    def _next(self, slots: int) -> list[_Job]:
+        """What was read is finished first; then the disk that is least busy; suspects come last."""
         if self._ready:
-            return self._ready.popleft()
+            return [self._ready.popleft()]
         free = []
         for disk, jobs in self._waiting.items():
             most, now = self._readers.get(disk), self._reading.get(disk, 0)
             if jobs and (most is None or now < most):
                 free.append((now, disk))
-        return self._waiting[min(free)[1]].popleft() if free else None
+        if free:
+            return _together(self._waiting[min(free)[1]], slots)
+        return [self._suspects.popleft()] if self._suspects and not self._running else []
+
+
+def _together(waiting: deque[_Job], slots: int) -> list[_Job]:
+    """Take short recordings that go to a worker as one; fewer towards the end, so that all end."""
+    most = min(_TOGETHER, max(1, len(waiting) // (2 * slots)))
+    jobs = [waiting.popleft()]
+    nbytes = jobs[0].nbytes
+    while waiting and len(jobs) < most and jobs[0].short and waiting[0].short:
+        nbytes += waiting[0].nbytes
+        if nbytes > _TOGETHER_BYTES:
+            break
+        jobs.append(waiting.popleft())
+    return jobs
 
 
 def reads_anything(steps: Iterable[str]) -> bool:
@@ -165,26 +205,47 @@ def reads_anything(steps: Iterable[str]) -> bool:
     return any(BY_NAME[name].reads_source for name in steps)
 
 
-def _perform(task: Task) -> Outcome:
-    """Run in a worker, which tells of progress now and then."""
-    import time
-
+def _perform(tasks: tuple[Task, ...]) -> tuple[Outcome, ...]:
+    """Run in a worker, one after the other; while one waits for the disk, the next begins."""
     worker = needed("distributed").get_worker()
-    last = 0.0
 
-    def report(told: dict[str, Any]) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= _REPORT_S:
-            last = now
-            worker.log_event(TOPIC, {"name": task.name, "worker": str(worker.name), **told})
+    def run(task: Task, free: threading.Event) -> Outcome:
+        last = 0.0
 
-    return perform(task, report)
+        def report(told: dict[str, Any]) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= _REPORT_S:
+                last = now
+                worker.log_event(TOPIC, {"name": task.name, "worker": str(worker.name), **told})
+
+        try:
+            return perform(task, report, free.set)
+        finally:
+            free.set()
+
+    begun = []
+    with ThreadPoolExecutor(2, "iosfast-task") as pool:
+        for task in tasks:
+            free = threading.Event()
+            begun.append(pool.submit(run, task, free))
+            free.wait()
+    outcomes = tuple(each.result() for each in begun)
+    keep_markers(tasks, outcomes)
+    return outcomes
+
+
+def _error_in(result: Any) -> Any:
+    return result[1] if isinstance(result, tuple) and len(result) > 1 else result
+
+
+def _was_killed(result: Any) -> bool:
+    return type(_error_in(result)).__name__ == "KilledWorker"
 
 
 def _told(result: Any) -> str:
-    error = result[1] if isinstance(result, tuple) and len(result) > 1 else result
-    if type(error).__name__ == "KilledWorker":
+    error = _error_in(result)
+    if _was_killed(result):
         return (
             f"its worker died {ALLOWED_FAILURES + 1} times (out of memory, or killed); the "
             "recording may be damaged, or need more memory: fewer workers leave more for each"

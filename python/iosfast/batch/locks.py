@@ -36,20 +36,33 @@ def locked(path: Path, *, wait_s: float = 0.0) -> Iterator[bool]:
     WriteError
         If there can be no lock.
     """
+    until, waited = time.monotonic() + wait_s, False
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise WriteError(error.errno, error.strerror, os.fspath(path)) from error
+        try:
+            if not _taken(handle, path):
+                if time.monotonic() >= until:
+                    raise BlockingIOError(
+                        errno.EWOULDBLOCK, "is locked by another", os.fspath(path)
+                    )
+                waited = True
+                time.sleep(_POLL_S)
+            elif _is_there(handle, path):
+                yield waited
+                return
+        finally:
+            os.close(handle)  # which gives the lock back
+
+
+def _is_there(handle: int, path: Path) -> bool:
+    """Tell whether an open file is still what the path names: a holder may have removed it."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise WriteError(error.errno, error.strerror, os.fspath(path)) from error
-    try:
-        until, waited = time.monotonic() + wait_s, False
-        while not _taken(handle, path):
-            if time.monotonic() >= until:
-                raise BlockingIOError(errno.EWOULDBLOCK, "is locked by another", os.fspath(path))
-            waited = True
-            time.sleep(_POLL_S)
-        yield waited
-    finally:
-        os.close(handle)  # which gives the lock back
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 if sys.platform == "win32":

@@ -73,7 +73,11 @@ class Marker:
         return digest([[o.path, o.nbytes, o.checksum] for o in self.outputs])
 
     def write(self, folder: Path) -> None:
-        """Write it to the folder of a recording, where it appears when it is complete."""
+        """Write it to the folder of a recording, where it appears when it is complete.
+
+        It may not yet be on the disk (see `keep`): one that a power failure has cut is known by
+        its checksum, and told as damaged. What it tells of must be there before.
+        """
         place = place_of(folder, self.step)
         place.parent.mkdir(exist_ok=True)
         told = {
@@ -90,10 +94,18 @@ class Marker:
             "notes": list(self.notes),
         }
         text = json.dumps({**told, "checksum": digest(told)}, indent=1) + "\n"
-        with file_beside(place) as work, work.open("wb") as file:
-            file.write(text.encode())  # which is ASCII
-            file.flush()
-            os.fsync(file.fileno())
+        with file_beside(place) as work:
+            work.write_bytes(text.encode())  # which is ASCII
+
+    @staticmethod
+    def remove(folder: Path, step: str) -> None:
+        """Remove it for good: it would be true of nothing if it came back after a power failure."""
+        place = place_of(folder, step)
+        try:
+            place.unlink()
+        except FileNotFoundError:
+            return
+        keep_folder(place.parent)
 
     @classmethod
     def read(cls, folder: Path, step: str) -> Self | None:
@@ -135,6 +147,33 @@ class Marker:
 def place_of(folder: Path, step: str) -> Path:
     """Return where the marker of a step is."""
     return folder / MARKERS / f"{step}.json"
+
+
+def keep(places: Iterable[Path]) -> None:
+    """Make sure that markers are on the disk; many at once take hardly longer than one."""
+
+    def kept(place: Path) -> None:
+        with open(place, "rb+", buffering=0) as file:
+            os.fsync(file.fileno())
+
+    found = [place for place in places if place.exists()]
+    with ThreadPoolExecutor(_AT_ONCE, "iosfast-keep") as pool:
+        for each in (
+            pool.map(kept, found),
+            pool.map(keep_folder, dict.fromkeys(place.parent for place in found)),
+        ):
+            list(each)
+
+
+def keep_folder(folder: Path) -> None:
+    """Make sure that names which were made or removed in a folder are so on the disk, too."""
+    if os.name == "nt":
+        return  # where folders cannot be opened
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def made_by(folder: Path, paths: Iterable[Path]) -> tuple[Output, ...]:

@@ -293,16 +293,21 @@ def _alone(out: Path) -> Iterator[None]:
         raise WriteError(error.errno, error.strerror, os.fspath(out)) from error
     try:
         with locked(out / LOCK):
-            yield
+            try:
+                yield
+            finally:
+                if made:
+                    with contextlib.suppress(OSError):
+                        if not any(path.name != LOCK for path in out.iterdir()):
+                            (out / LOCK).unlink()  # while no other can have it
     except BlockingIOError as error:
         raise WriteError(
             f"{out}: another batch works here; wait until it has ended, or choose another out"
         ) from error
     finally:
-        if made and not any(path.name != LOCK for path in out.iterdir()):
+        if made:
             with contextlib.suppress(OSError):
-                (out / LOCK).unlink()
-                out.rmdir()
+                out.rmdir()  # if nothing is in it
 
 
 def _run(
@@ -358,7 +363,7 @@ def _compute(
                 (
                     replace(made[each.name], threads=cluster.threads),
                     each.disk.name if each.disk else "",
-                    _reads(each),
+                    each.nbytes if _reads(each) else None,
                 )
                 for each in order
             )

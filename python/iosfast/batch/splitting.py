@@ -6,6 +6,7 @@ maps are those of one run, to the bit. What is split ends where the blocks of on
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ def make_part(
                     run.bin(first, last, means)
                     file.write(means.data)
                     progress(count / len(blocks))
+                file.flush()
+                os.fsync(file.fileno())  # as nothing else would tell that a part is half
 
 
 def preprocess_parts(

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -20,7 +20,7 @@ from ..staging import surely
 from .faults import is_transient, line_of
 from .identity import Identity, checksum, digest
 from .locks import locked
-from .markers import MARKERS, Marker, Output, made_by, place_of, why_stale
+from .markers import MARKERS, Marker, Output, keep, made_by, place_of, why_stale
 from .settings import Settings
 from .sources import Source
 from .splitting import PARTS, Parts, make_part
@@ -113,8 +113,13 @@ class Outcome:
     retried: int = 0
 
 
-def perform(task: Task, report: Reports = lambda told: None) -> Outcome:
-    """Do the steps of a task; whatever goes wrong is told in what is returned."""
+def perform(
+    task: Task, report: Reports = lambda told: None, computed: Callable[[], None] = lambda: None
+) -> Outcome:
+    """Do the steps of a task; whatever goes wrong is told in what is returned.
+
+    `computed` is called when the last step has only to wait for the disk: another task can begin.
+    """
     folder = Path(task.folder)
     if task.part is not None:
         return _part(task, folder, report)
@@ -127,7 +132,8 @@ def perform(task: Task, report: Reports = lambda told: None) -> Outcome:
             for step in task.steps:
                 for attempt in range(task.retries + 1):
                     try:
-                        identity, outcome = _step(task, BY_NAME[step], folder, report)
+                        free = computed if step == task.steps[-1] else None
+                        identity, outcome = _step(task, BY_NAME[step], folder, report, free)
                         break
                     except (OSError, ValueError) as error:
                         if attempt == task.retries or not is_transient(error):
@@ -143,7 +149,20 @@ def perform(task: Task, report: Reports = lambda told: None) -> Outcome:
     return Outcome(task.name, tuple(done), nbytes, retried=retried)
 
 
-def _step(task: Task, step: Step, folder: Path, report: Reports) -> tuple[Identity, StepOutcome]:
+def keep_markers(tasks: Iterable[Task], outcomes: Iterable[Outcome]) -> None:
+    """Bring what tells that recordings are done to the disk; they are done even if that fails."""
+    with suppress(OSError):
+        keep(
+            place_of(Path(task.folder), step.step)
+            for task, outcome in zip(tasks, outcomes, strict=True)
+            for step in outcome.steps
+            if step.reason is not None
+        )
+
+
+def _step(
+    task: Task, step: Step, folder: Path, report: Reports, computed: Callable[[], None] | None
+) -> tuple[Identity, StepOutcome]:
     """Do a step if it is missing or stale."""
     identity = identity_for(task.source, folder, step)
     options, inputs = options_of(task.settings, step), inputs_of(folder, step)
@@ -159,11 +178,13 @@ def _step(task: Task, step: Step, folder: Path, report: Reports) -> tuple[Identi
         _refuse_edited(folder, marker)
     report({"step": step.name, "done": 0, "bytes": identity.nbytes})
     begin = time.monotonic()
-    place_of(folder, step.name).unlink(missing_ok=True)  # before anything of it is replaced
+    Marker.remove(folder, step.name)  # before anything of it is replaced
     made = step.run(_work(task, step, folder, report, identity))
     if step.reads_source:
         rate = identity.nbytes / max(1e-9, time.monotonic() - begin)
         made = replace(made, facts={**made.facts, "bytes_s": round(rate)})
+    if computed is not None:
+        computed()
     finish(task, step, folder, identity, made)
     return identity, StepOutcome(
         step.name, reason, time.monotonic() - begin, made.facts, made.notes
