@@ -68,6 +68,7 @@ def test_writing(race, folder, labels):
         {"ISAT's own writer": (theirs, "1")},
         rounds=3,
         prepare=clear,
+        section="Labels",
     )
 
 
@@ -85,6 +86,7 @@ def test_reading(race, folder, labels):
         lambda: Annotations.read(folder / "isat"),
         {"ISAT's own reader": (lambda: quiet(isat.read_from_ISAT, str(folder / "isat")), "1")},
         rounds=3,
+        section="Labels",
     )
 
 
@@ -101,6 +103,7 @@ def test_tracing(race, masks):
         f"{len(stack)} masks to outlines by 1 thread",
         lambda: trace_stack(stack, threads=1),
         {"cv2.findContours": (theirs, "none")},
+        section="Labels",
     )
 
 
@@ -122,4 +125,5 @@ def test_filling(race, labels, masks):
         f"outlines to {len(chosen)} masks by 1 thread",
         lambda: chosen.masks(threads=1),
         {"cv2.fillPoly": (theirs, "none")},
+        section="Labels",
     )

@@ -60,6 +60,7 @@ def test_measure(race, masks, hull):
             "plain sum of the same bytes": (lambda: plain_sum(masks), ""),
         },
         rounds=3,
+        section="Measures",
     )
 
 
@@ -72,4 +73,5 @@ def test_counts(race, masks):
         f"{len(masks):,} masks to counts",
         lambda: _core.mask_geometry(stack, first),
         {"plain sum of the same bytes": (lambda: plain_sum(masks), "")},
+        section="Measures",
     )

@@ -137,4 +137,5 @@ def test_video(race, clip, folder, size_px):
         video,
         {"matplotlib animation of the same content, same encoder": (animation, "0.2")},
         rounds=3,
+        section="Videos",
     )
