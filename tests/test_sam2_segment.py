@@ -72,7 +72,8 @@ def test_masks_are_those_of_sam2(model, clip, sam2_run):
     masks[2, 0] = found.masks[2, 0]
     both = (masks & found.masks).sum((2, 3))
     either = (masks | found.masks).sum((2, 3))
-    assert ((both >= 0.9999 * either) | (either == 0)).all()
+    # a pixel whose logit is 0 but for rounding may fall on either side
+    assert (either - both <= np.maximum(1, 1e-4 * either)).all()
     assert 0.05 < found.masks.mean() < 0.95
     assert found.objects == (1, 2, 3)
     assert found.method == "sam2"
