@@ -58,12 +58,13 @@ void FrontFitter::begin(FrontFit& fit, double direction, const OtherFits& others
     fit.track.typical = height_at_hint(fit, others);
 }
 
-void FrontFitter::round(FrontFit& fit, const OtherFits& others, bool strict) {
+void FrontFitter::round(FrontFit& fit, const OtherFits& others, bool strict, unsigned threads) {
     const std::vector<float> rest = rest_of(fit, others);
     const Labels labels = labels_of(fit);
     const std::vector<float> gain = gains(fit, labels, rest, strict ? kSelection : 0.0);
     read(fit, labels,
-         believe(costs(fit, labels, gain), in_.rows, in_.columns, labels.count, kPrior, kSweeps),
+         believe(costs(fit, labels, gain), in_.rows, in_.columns, labels.count, kPrior, kSweeps,
+                 threads),
          gain);
     learn(fit, others);
     OtherFits all = others;

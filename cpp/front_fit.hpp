@@ -41,7 +41,7 @@ class FrontFitter {
 
     // A round: the most probable arrivals, which of them a front can reach, and the pulse.
     // `strict` if pulses must be told from noise beyond doubt.
-    void round(FrontFit& fit, const OtherFits& others, bool strict);
+    void round(FrontFit& fit, const OtherFits& others, bool strict, unsigned threads);
 
     // Height and course of the pulses of the cells that are reached, and what they explain.
     void learn(FrontFit& fit, const OtherFits& others) const;

@@ -19,9 +19,9 @@ constexpr double kRefused = 1e6;      // evidence taken off for that
 constexpr double kBetter = 0.99;      // part left unexplained, below which the maps are read anew
 
 void refine(FrontFitter& fitter, FrontFit& fit, const OtherFits& others, int first, int rounds,
-            const Poll& poll) {
+            unsigned threads, const Poll& poll) {
     for (int round = first; round < first + rounds; ++round) {
-        fitter.round(fit, others, round >= kTrialRounds);
+        fitter.round(fit, others, round >= kTrialRounds, threads);
         if (poll) poll(0);
     }
 }
@@ -53,7 +53,7 @@ void start(FrontFitter& fitter, FrontFit& fit, const OtherFits& others, int roun
             return [&](std::size_t number, const std::atomic<bool>&) {
                 Trial& trial = trials.at(number);
                 trial.fitter.begin(trial.fit, number == 0 ? 1.0 : -1.0, others);
-                refine(trial.fitter, trial.fit, others, 0, kTrialRounds, {});
+                refine(trial.fitter, trial.fit, others, 0, kTrialRounds, 1, {});
                 const double dip = leading_dip(trial.fit.track, fitter.cells().backwards);
                 trial.evidence = trial.fit.track.evidence - (dip < kLeadingDip ? 0.0 : kRefused);
             };
@@ -62,11 +62,11 @@ void start(FrontFitter& fitter, FrontFit& fit, const OtherFits& others, int roun
     Trial& best = trials.at(trials[1].evidence > trials[0].evidence);
     fit = std::move(best.fit);
     fitter.adopt(best.fitter);
-    refine(fitter, fit, others, kTrialRounds, rounds - kTrialRounds, poll);
+    refine(fitter, fit, others, kTrialRounds, rounds - kTrialRounds, threads, poll);
     // Where another pulse comes later, and as high, the region grows by a reach in each round.
     for (int round = 0; rounds >= kRounds && round < kGrowingRounds; ++round) {
         const std::size_t before = fit.reached_cells();
-        refine(fitter, fit, others, kRounds, 1, poll);
+        refine(fitter, fit, others, kRounds, 1, threads, poll);
         if (fit.reached_cells() <= before + before / kGrowing) break;
     }
 }
@@ -119,10 +119,10 @@ void share(const FrontFitter& fitter, std::vector<FrontFit>& fits, const Numbers
 
 // A round of all: whose is what, and each on what the others leave.
 void settle(FrontFitter& fitter, std::vector<FrontFit>& fits, const Numbers& numbers,
-            const Poll& poll) {
+            unsigned threads, const Poll& poll) {
     for (const std::size_t number : numbers) {
         share(fitter, fits, numbers);
-        refine(fitter, fits[number], chosen(fits, numbers, number), kRounds, 1, poll);
+        refine(fitter, fits[number], chosen(fits, numbers, number), kRounds, 1, threads, poll);
     }
 }
 
@@ -136,10 +136,10 @@ void add(FrontFitter& fitter, std::vector<FrontFit>& fits, Numbers& numbers, std
     numbers.push_back(next);
     if (numbers.size() == 1) return;
     start(anew_fitter, anew[next], {}, kRounds, threads, poll);
-    settle(anew_fitter, anew, numbers, poll);
+    settle(anew_fitter, anew, numbers, threads, poll);
     std::vector<FrontFit> settled = fits;
     FrontFitter settled_fitter = fitter;
-    settle(settled_fitter, settled, numbers, poll);
+    settle(settled_fitter, settled, numbers, threads, poll);
     std::vector<double> noise = settled_fitter.noise();
     for (std::size_t t = 0; t < noise.size(); ++t)
         noise[t] = std::min(noise[t], anew_fitter.noise()[t]);
@@ -184,7 +184,8 @@ std::vector<FrontTrack> follow_fronts(const FrontCells& cells,
         std::erase(open, next);
     }
     if (done.size() > 1)
-        for (int round = 0; round < kJointRounds; ++round) settle(fitter, fits, done, poll);
+        for (int round = 0; round < kJointRounds; ++round)
+            settle(fitter, fits, done, threads, poll);
     std::copy(fitter.noise().begin(), fitter.noise().end(), noise.begin());
     std::vector<FrontTrack> tracks;
     tracks.reserve(fits.size());

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <utility>
 
+#include "parallel_for.hpp"
+
 namespace iosfast {
 
 namespace {
@@ -26,6 +28,9 @@ float least_of(const float* values, std::size_t count, float most) {
     return *std::min_element(lanes.begin(), lanes.end());
 }
 
+// Rows, or columns, that one thread sweeps at a time.
+constexpr std::size_t kBand = 8;
+
 // Messages between neighbours: inbox(side, cell) is what the neighbour on that side last said.
 class Messages {
   public:
@@ -40,33 +45,40 @@ class Messages {
             steps -= jumps_.back();
         }
         margin_ = jumps_.empty() ? 0 : *std::max_element(jumps_.begin(), jumps_.end());
-        thought_.assign(labels + 2 * margin_, kFar);
-        further_ = thought_;
         for (auto& inbox : inbox_) inbox.assign(cells * (labels + 1), 0.0F);
     }
 
+    // What a thread thinks with, with a margin of kFar on both sides.
+    struct Scratch {
+        std::vector<float> thought, further;
+    };
+    Scratch scratch() const {
+        const std::vector<float> far(labels_ + 2 * margin_, kFar);
+        return {far, far};
+    }
+
     // Tell the neighbour `to`, which lies on that side of the cell `from`, what is thought here.
-    void tell(std::size_t from, std::size_t to, Side side) {
+    void tell(std::size_t from, std::size_t to, Side side, Scratch& scratch) {
         const std::size_t width = labels_ + 1;
         const float* own = cost_.data() + from * width;
         const float* a = inbox_.at((side + 1) % kSides).data() + from * width;
         const float* b = inbox_.at((side + 2) % kSides).data() + from * width;
         const float* c = inbox_.at((side + 3) % kSides).data() + from * width;
-        float* thought = thought_.data() + margin_;
+        float* thought = scratch.thought.data() + margin_;
         for (std::size_t k = 0; k < labels_; ++k) thought[k] = own[k] + a[k] + b[k] + c[k];
         const float none = own[labels_] + a[labels_] + b[labels_] + c[labels_];
         const float best = least_of(thought, labels_, kFar);
         for (const std::size_t jump : jumps_) {
             const float price = prior_.step * static_cast<float>(jump);
-            const float* here = thought_.data() + margin_;
-            float* there = further_.data() + margin_;
+            const float* here = scratch.thought.data() + margin_;
+            float* there = scratch.further.data() + margin_;
             const float* below = here - jump;
             const float* above = here + jump;
             for (std::size_t k = 0; k < labels_; ++k)
                 there[k] = std::min(here[k], std::min(below[k], above[k]) + price);
-            std::swap(thought_, further_);
+            std::swap(scratch.thought, scratch.further);
         }
-        thought = thought_.data() + margin_;
+        thought = scratch.thought.data() + margin_;
         const float cap = std::min(best + prior_.longest, none + prior_.edge);
         const float no_label = std::min(none, best + prior_.edge);
         const float least = std::min({no_label, best, cap});
@@ -90,28 +102,41 @@ class Messages {
     LabelPrior prior_;
     std::size_t margin_ = 0;
     std::vector<std::size_t> jumps_;
-    std::vector<float> thought_, further_;  // with a margin of kFar on both sides
     std::array<std::vector<float>, kSides> inbox_;
 };
 
 }  // namespace
 
 std::vector<float> believe(const std::vector<float>& cost, std::size_t rows, std::size_t columns,
-                           std::size_t labels, const LabelPrior& prior, int sweeps) {
+                           std::size_t labels, const LabelPrior& prior, int sweeps,
+                           unsigned threads) {
     Messages messages(cost, rows * columns, labels, prior);
+    // What is told along a row does not touch another row; the same with columns.
+    const auto in_bands = [&](std::size_t lines, auto&& sweep_band) {
+        parallel_for((lines + kBand - 1) / kBand, threads, [&] {
+            return [&, scratch = messages.scratch()](std::size_t band,
+                                                     const std::atomic<bool>&) mutable {
+                sweep_band(band * kBand, std::min(lines, (band + 1) * kBand), scratch);
+            };
+        });
+    };
     for (int sweep = 0; sweep < sweeps; ++sweep) {
-        for (std::size_t y = 0; y < rows; ++y)
-            for (std::size_t x = 0; x + 1 < columns; ++x)
-                messages.tell(y * columns + x, y * columns + x + 1, right);
-        for (std::size_t y = 0; y < rows; ++y)
-            for (std::size_t x = columns; x-- > 1;)
-                messages.tell(y * columns + x, y * columns + x - 1, left);
-        for (std::size_t y = 0; y + 1 < rows; ++y)
-            for (std::size_t x = 0; x < columns; ++x)
-                messages.tell(y * columns + x, (y + 1) * columns + x, below);
-        for (std::size_t y = rows; y-- > 1;)
-            for (std::size_t x = 0; x < columns; ++x)
-                messages.tell(y * columns + x, (y - 1) * columns + x, above);
+        in_bands(rows, [&](std::size_t first, std::size_t last, auto& scratch) {
+            for (std::size_t i = first * columns; i < last * columns; i += columns) {
+                for (std::size_t x = 0; x + 1 < columns; ++x)
+                    messages.tell(i + x, i + x + 1, right, scratch);
+                for (std::size_t x = columns; x-- > 1;)
+                    messages.tell(i + x, i + x - 1, left, scratch);
+            }
+        });
+        in_bands(columns, [&](std::size_t first, std::size_t last, auto& scratch) {
+            for (std::size_t y = 0; y + 1 < rows; ++y)
+                for (std::size_t x = first; x < last; ++x)
+                    messages.tell(y * columns + x, (y + 1) * columns + x, below, scratch);
+            for (std::size_t y = rows; y-- > 1;)
+                for (std::size_t x = first; x < last; ++x)
+                    messages.tell(y * columns + x, (y - 1) * columns + x, above, scratch);
+        });
     }
     return messages.beliefs();
 }

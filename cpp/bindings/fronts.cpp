@@ -155,8 +155,8 @@ void bind_fronts(py::module_& m) {
             float* out = beliefs.mutable_data();
             {
                 const py::gil_scoped_release release;
-                const auto found =
-                    believe(costs, rows, columns, labels, LabelPrior{step, longest, edge}, sweeps);
+                const auto found = believe(costs, rows, columns, labels,
+                                           LabelPrior{step, longest, edge}, sweeps, 1);
                 std::copy(found.begin(), found.end(), out);
             }
             return beliefs;
