@@ -2,101 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from reconstruct_reference import published_mask, published_movie
-from scipy import ndimage
+from reconstruct_reference import published_movie
+from reconstruct_samples import FRAMES, SHAPE, Clips, Pixels, clip_problem, recorded
 
 from iosfast import IosfastWarning
-from iosfast.errors import DeviceError
 from iosfast.reconstruct import (
     ClipEncoder,
     GaborPopulation,
     Prior,
-    SmallEncoder,
-    behaviour_traces,
     correlation_by_lag,
     natural_movies,
-    noisy_responses,
     predict,
     reconstruct,
     score,
-    train,
-    transparency_mask,
 )
-from iosfast.reconstruct.blur import blurred
 from iosfast.reconstruct.memory import Batches
 from iosfast.reconstruct.objective import Objective
 from iosfast.reconstruct.windows import windows_of
 
-SHAPE, FRAMES = (16, 16), 40
-
-
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
-
-
-@dataclasses.dataclass(frozen=True)
-class Recorded:
-    encoder: ClipEncoder
-    movie: np.ndarray
-    behaviour: np.ndarray
-    expected: np.ndarray
-    responses: np.ndarray
-
-    def read(self, **options):
-        """Reconstruct, briefly unless said otherwise."""
-        encoder = options.pop("encoder", self.encoder)
-        responses = options.pop("responses", self.responses)
-        options = {"method": "map", "iterations": 40, "progress": False, **options}
-        return reconstruct(encoder, responses, shape=SHAPE, behaviour=self.behaviour, **options)
-
-
-def recorded(neurons, seed=0, frames=FRAMES):
-    encoder = ClipEncoder(GaborPopulation(neurons, SHAPE, seed=3), frames=None)
-    movie = natural_movies(1, frames, SHAPE, seed=seed)[0]
-    behaviour = behaviour_traces(1, frames, seed=seed)[0]
-    expected = predict(encoder, movie, behaviour)
-    responses = noisy_responses(expected, seed=seed)
-    return Recorded(encoder, movie, behaviour, expected, responses)
 
 
 @pytest.fixture(scope="module")
 def session(one_torch_thread):
     return recorded(200)
-
-
-class Clips(torch.nn.Module):
-    """A model of clips that mixes frames and pixels, with weights of its own."""
-
-    def __init__(self, neurons=7, pixels=12 * 10, channels=3, seed=0):
-        super().__init__()
-        draw = torch.Generator().manual_seed(seed)
-        self.space = torch.nn.Parameter(0.3 * torch.randn(neurons, pixels, generator=draw))
-        self.side = torch.nn.Parameter(torch.randn(neurons, channels - 1, generator=draw))
-        self.dropout = torch.nn.Dropout(0.5)
-
-    def forward(self, clips):
-        flat = self.dropout(clips[:, 0].flatten(2)) / 100
-        driven = torch.einsum("ntp,kp->nkt", flat, self.space)
-        driven = driven + 0.5 * torch.roll(driven, 1, dims=2)
-        beside = torch.einsum("nct,kc->nkt", clips[:, 1:].mean((3, 4)), self.side)
-        return torch.nn.functional.softplus(driven + 0.1 * beside)
-
-
-def clip_problem(frames=44, neurons=7):
-    random = np.random.default_rng(4)
-    responses = random.poisson(1.0, (neurons, frames)).astype(np.float32)
-    behaviour = random.random((2, frames), np.float32)
-    mask = random.random((10, 8)) < 0.8
-    encoder = ClipEncoder(Clips(neurons), frames=16, step=2, pad_to=(12, 10))
-    return encoder, responses, behaviour, mask
 
 
 @pytest.mark.parametrize("frames", [32, 44, 48])
@@ -193,13 +127,6 @@ def test_windows_cover_every_frame(frames, length, data):
         count[start : start + windows.length] += times
     assert count.min() >= 1
     np.testing.assert_array_equal(count, windows.coverage)
-
-
-class Pixels(torch.nn.Module):
-    """Neurons that are pixels."""
-
-    def forward(self, clips):
-        return clips[:, 0].flatten(2).transpose(1, 2) / 100
 
 
 def test_a_long_movie_needs_no_more_memory_than_its_responses():
@@ -471,341 +398,3 @@ def test_arithmetic_of_less_precision_and_compiled_models(session, monkeypatch):
     assert session.read(iterations=10, compile=True).movie.tobytes() == exact.movie.tobytes()
     assert compiled == [session.encoder.model]
     assert session.encoder.compiled is None
-
-
-# The transparency mask, the trainable encoder, scores.
-
-
-def test_the_published_mask_step_by_step():
-    model = Clips()
-    encoder = ClipEncoder(model.eval(), frames=None, pad_to=(12, 10))
-    movies = list(natural_movies(3, 40, (8, 10), seed=2))
-    behaviour = list(behaviour_traces(3, 40))
-    responses = list(np.random.default_rng(1).poisson(1.0, (3, 7, 40)).astype(np.float32))
-    found = transparency_mask(
-        encoder, movies, responses, behaviour, iterations=12, skip=5, window=32, seed=6
-    )
-    draw = np.random.default_rng((6, 7))
-    first = draw.random((12, 10), np.float32)
-    pairs = [draw.integers(0, 3, 2) for _ in range(12)]
-    wanted = published_mask(
-        model, movies, responses, behaviour, (12, 10), slice(5, 37), first, pairs
-    )
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
-    assert np.abs(wanted - 0.05 * first[2:10]).max() > 0.03
-
-
-def test_the_mask_is_where_the_neurons_look():
-    class LeftHalf(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.all = GaborPopulation(60, SHAPE, seed=1)
-            self.all.patches[:, (torch.arange(2 * 256) % 16) >= 8] = 0
-
-        def forward(self, clips):
-            return self.all(clips)
-
-    encoder = ClipEncoder(LeftHalf(), frames=None)
-    movies = natural_movies(4, 24, SHAPE, seed=5)
-    responses = [predict(encoder, movie) for movie in movies]
-    responses[0][:3] = np.nan
-    options = {"iterations": 60, "skip": 4, "window": 20, "seed": 1}
-    mask = transparency_mask(encoder, movies, responses, **options)
-    assert mask.shape == SHAPE
-    assert mask.dtype == np.float32
-    assert mask[4:12, :6].min() > mask[4:12, 12:].max() + 0.2
-    again = transparency_mask(encoder, movies, responses, **options)
-    assert mask.tobytes() == again.tobytes()
-    options = {**options, "iterations": 3, "neurons": np.arange(0, 60, 2)}
-    few = transparency_mask(encoder, movies, responses, **options)
-    for trial in responses:
-        trial[1::4], trial[3::4] = np.inf, 1e6
-    same = transparency_mask(encoder, movies, responses, **options)
-    assert few.tobytes() == same.tobytes()
-    for trial in responses:
-        trial[1::2] = np.nan
-    del options["neurons"]
-    assert transparency_mask(encoder, movies, responses, **options).tobytes() == few.tobytes()
-
-
-def test_a_small_encoder_learns():
-    population = ClipEncoder(GaborPopulation(12, SHAPE, seed=2), frames=None)
-    movies, traces = natural_movies(12, 40, SHAPE), behaviour_traces(12, 40)
-    expected = [predict(population, m, b) for m, b in zip(movies, traces, strict=True)]
-    responses = noisy_responses(np.stack(expected))
-    responses[0, 0] = np.nan
-    model = SmallEncoder(12, SHAPE, features=8, seed=4)
-    losses = train(
-        model, movies[1:], responses[1:], traces[1:], epochs=20, learning_rate=0.03, seed=1
-    )
-    assert losses[-1] < losses[0] - 0.05
-    given = predict(ClipEncoder(model, frames=None), movies[0], traces[0])
-    r = [np.corrcoef(a, b)[0, 1] for a, b in zip(given, expected[0], strict=True)]
-    assert np.median(r) > 0.3
-    again = SmallEncoder(12, SHAPE, features=8, seed=4)
-    train(again, movies[1:], responses[1:], traces[1:], epochs=1, learning_rate=0.03, seed=1)
-    other = SmallEncoder(12, SHAPE, features=8, seed=4)
-    train(other, movies[1:], responses[1:], traces[1:], epochs=1, learning_rate=0.03, seed=1)
-    for a, b in zip(again.parameters(), other.parameters(), strict=True):
-        assert torch.equal(a, b)
-
-
-def test_scores():
-    random = np.random.default_rng(0)
-    truth = random.uniform(0, 255, (50, 6, 5))
-    movie = np.clip(truth + random.normal(0, 60, truth.shape), 0, 255)
-    mask = random.random((6, 5)) < 0.5
-    wanted = np.corrcoef(movie[30:, mask].ravel(), truth[30:, mask].ravel())[0, 1]
-    assert score(movie, truth, mask) == pytest.approx(wanted, abs=1e-6)
-    assert score(movie, truth, np.where(mask, 1.2, 0.99)) == score(movie, truth, mask)
-    late = np.roll(movie, 3, axis=0)
-    assert correlation_by_lag(late, truth, skip=5, max_lag=6).argmax() == 9
-
-
-@given(st.floats(0.3, 4), st.integers(1, 30), st.sampled_from(["reflect", "mirror"]))
-def test_the_blur_is_that_of_scipy(sigma, length, border):
-    values = np.random.default_rng(0).random((length, 3))
-    radius = int(4 * sigma + 0.5)
-    found = blurred(torch.from_numpy(values), sigma, (0, 1), radius, border).numpy()
-    wanted = ndimage.gaussian_filter(values, sigma, mode=border)
-    np.testing.assert_allclose(found, wanted, rtol=1e-9)
-
-
-def test_simulated_movies_and_neurons():
-    movies = natural_movies(3, 20, SHAPE, seed=1, exponent=1.0)
-    assert movies.shape == (3, 20, *SHAPE)
-    assert movies.min() >= 0
-    assert movies.max() <= 255
-    np.testing.assert_array_equal(natural_movies(1, 20, SHAPE, seed=1)[0], movies[0])
-    assert np.corrcoef(movies[0].ravel(), movies[1].ravel())[0, 1] < 0.9
-    still = natural_movies(1, 1, (64, 64), objects=0)[0, 0]
-    spectrum = np.abs(np.fft.fft2(still - still.mean())) ** 2
-    fy, fx = np.meshgrid(np.fft.fftfreq(64), np.fft.fftfreq(64), indexing="ij")
-    f = np.hypot(fy, fx)
-    low, high = (spectrum[(f > a) & (f < 2 * a)].mean() for a in (0.05, 0.2))
-    assert 8 < low / high < 32  # power falls with f ** 2: 16 for 2 octaves
-    few, many = GaborPopulation(5, SHAPE), GaborPopulation(9, SHAPE)
-    np.testing.assert_allclose(few.gain, many.gain[:5], rtol=1e-5)
-    given = predict(ClipEncoder(many, frames=None), movies[0])
-    assert given.shape == (9, 20)
-    assert given.min() > 0
-    counts = noisy_responses(np.full((4, 5000), 0.7, np.float32))
-    assert counts.mean() == pytest.approx(0.7, abs=0.02)
-    assert counts.var() == pytest.approx(0.7, abs=0.04)
-
-
-def test_a_cell_sees_only_what_was(session):
-    movie = session.movie.copy()
-    before = predict(session.encoder, movie, session.behaviour)
-    movie[25:] = 255 - movie[25:]
-    after = predict(session.encoder, movie, session.behaviour)
-    np.testing.assert_allclose(after[:, :25], before[:, :25], rtol=1e-4)
-    assert np.abs(after[:, 26:] - before[:, 26:]).max() > 1
-
-
-# Wrong input.
-
-GOOD = np.ones((7, 44), np.float32)
-
-
-def wrong(**changes):
-    """Reconstruct from responses of the clips' model, with changes."""
-    encoder = changes.pop("encoder", None) or clip_problem()[0]
-    responses = changes.pop("responses", GOOD)
-    options = {
-        "shape": (10, 8), "behaviour": np.zeros((2, 44)), "iterations": 1, "progress": False,
-    }  # fmt: skip
-    return reconstruct(encoder, responses, **{**options, **changes})
-
-
-def flat(value):
-    out = GOOD.copy()
-    out[3, 5] = value
-    return out
-
-
-class Detached(Clips):
-    def forward(self, clips):
-        return super().forward(clips).detach()
-
-
-class Dead(Clips):
-    def forward(self, clips):
-        return torch.relu(super().forward(clips) - 1e6) + 1
-
-
-class Negative(Clips):
-    def forward(self, clips):
-        return -super().forward(clips) - 1
-
-
-class Flat(Clips):
-    def forward(self, clips):
-        return super().forward(clips).flatten(1)
-
-
-def clips(model, **options):
-    return ClipEncoder(model, **{"pad_to": (12, 10), **options})
-
-
-@pytest.mark.parametrize(
-    ("changes", "kind", "text"),
-    [
-        ({"responses": GOOD[:, :43]}, ValueError, "behaviour has 44 frames, but expected were 43"),
-        ({"responses": GOOD[:6]}, ValueError, "encoder gives 7 neurons, but responses has 6"),
-        ({"responses": GOOD[0]}, ValueError, r"responses must have shape \(neurons, T\)"),
-        ({"responses": GOOD.astype(str)}, TypeError, "responses must be numbers"),
-        ({"responses": [[1, 2], [3]]}, ValueError, "responses must be one array of numbers"),
-        ({"responses": GOOD.astype(float) * 1e300}, ValueError, "responses must be finite, or NaN"),
-        ({"compile": "yes"}, TypeError, "compile must be True or False, not 'yes'"),
-        ({"responses": flat(-1)}, ValueError, "not be negative .* neuron 3 has -1; .* loss='mse'"),
-        ({"responses": flat(np.inf)}, ValueError, "responses must be finite, or NaN"),
-        ({"responses": GOOD * np.nan}, ValueError, "responses of all neurons .* are NaN"),
-        ({"neurons": []}, ValueError, "neurons leaves all neurons out"),
-        ({"neurons": np.zeros(7, bool)}, ValueError, "neurons leaves all neurons out"),
-        ({"neurons": np.zeros(6, bool)}, ValueError, r"neurons has shape \(6,\), .* 7 neurons"),
-        ({"neurons": [7]}, ValueError, "neurons must be from 0 to 6, not 7"),
-        ({"neurons": [0.5]}, TypeError, "neurons must be a mask or a list of whole numbers"),
-        ({"neurons": [1], "holdout": 0.5}, ValueError, "holdout=0.5 leaves no neuron to fit"),
-        ({"mask": np.zeros((10, 8))}, ValueError, "mask holds no pixel"),
-        ({"mask": np.zeros((8, 10))}, ValueError, r"mask has shape \(8, 10\)"),
-        ({"mask": np.full((10, 8), np.nan)}, ValueError, "mask must be finite"),
-        ({"shape": (13, 8)}, ValueError, r"pad_to is \(12, 10\), but the movie is larger"),
-        ({"shape": 3}, TypeError, r"shape must be \(Y, X\)"),
-        ({"behaviour": np.full((2, 44), np.nan)}, ValueError, "behaviour must be finite"),
-        ({"behaviour": None}, ValueError, "encoder cannot take windows of 32 frames with 1 chann"),
-        ({"method": "best"}, ValueError, "method must be one of 'bauer2026', 'map'"),
-        ({"ensemble": "no"}, ValueError, "ensemble must be one of"),
-        ({"loss": "l1"}, ValueError, "loss must be one of"),
-        ({"precision": "int8"}, ValueError, "precision must be one of"),
-        ({"holdout": 1.5}, ValueError, "holdout must be at least 0 and at most 0.9"),
-        ({"patience": 0}, ValueError, "patience must be at least 1"),
-        ({"iterations": 0}, ValueError, "iterations must be at least 1"),
-        (
-            {"window": 31},
-            ValueError,
-            r"window is 31 frames, .* \(16 frames at step 2\) need 32",
-        ),
-        ({"stride": 33}, ValueError, "stride must be at least 1 and at most 32"),
-        ({"batch": 0}, ValueError, "batch must be at least 1"),
-        ({"device": "abacus"}, ValueError, "device must be 'auto' or one of torch, not 'abacus'"),
-        ({"device": "cuda:99"}, DeviceError, "device is 'cuda:99', but it cannot be used: "),
-        ({"prior": {"exponent": 1}}, TypeError, "prior must be a Prior, not dict"),
-        ({"progress": "yes"}, TypeError, "progress must be True, False or a function"),
-        ({"encoder": Clips()}, TypeError, "encoder must be a ClipEncoder"),
-        ({"encoder": [clips(Detached())]}, ValueError, "encoder cannot be differentiated"),
-        ({"encoder": clips(Dead())}, ValueError, "does not respond to small changes of a grey"),
-        ({"encoder": clips(Negative())}, ValueError, "the loss is not finite"),
-        (
-            {"encoder": clips(Flat())},
-            ValueError,
-            r"\(clips, neurons, frames\) with 6 clips",
-        ),
-        ({"encoder": clips(Clips(), call=lambda m, x: 1)}, TypeError, "must give a tensor, not i"),
-    ],
-)
-def test_wrong_arguments(changes, kind, text):
-    with pytest.raises(kind, match=text):
-        wrong(**changes)
-
-
-def test_no_encoder_and_short_recordings():
-    with pytest.raises(ValueError, match="not an empty list"):
-        reconstruct([], GOOD, shape=(10, 8))
-    with pytest.raises(ValueError, match=r"responses has 20 frames, but .* need 32"):
-        wrong(responses=GOOD[:, :20], behaviour=None)
-    with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, not function"):
-        ClipEncoder(lambda x: x)
-    with pytest.raises(ValueError, match="frames must be at least 1"):
-        ClipEncoder(Clips(), frames=0)
-    with pytest.raises(ValueError, match="exponent must be at least 0"):
-        Prior(exponent=-1)
-
-
-@pytest.mark.parametrize(
-    ("movie", "text"),
-    [
-        (np.full((44, 10, 8), np.nan), "movie must be finite, but frame 0 is not"),
-        (np.full((44, 10, 8), 300.0), "movie must be on a scale of 0 to 255"),
-        (np.zeros((44, 10)), r"movie must have shape \(T, Y, X\)"),
-        (np.zeros((30, 10, 8)), "movie has 30 frames, but the clips of the encoder need 32"),
-    ],
-)
-def test_wrong_movies(movie, text):
-    with pytest.raises(ValueError, match=text):
-        predict(clip_problem()[0], movie)
-
-
-def test_movies_and_trials_that_do_not_fit():
-    movie = natural_movies(1, 40, SHAPE)[0]
-    for other, text in (
-        (movie[1:], "truth has"),
-        (movie * 0 + 3, "same everywhere"),
-        (movie[:, 1:], "truth has"),
-    ):
-        with pytest.raises(ValueError, match=text):
-            score(movie, other)
-    with pytest.raises(ValueError, match="skip must be below the number of frames, 40, not 40"):
-        score(movie, movie, skip=40)
-    encoder = ClipEncoder(GaborPopulation(3, SHAPE), frames=None)
-    responses = np.ones((3, 40))
-    for changes, text in (
-        ({"movies": [movie]}, "movies must be two or more, not 1"),
-        ({"responses": [responses]}, "responses has 1 trials, but movies has 2"),
-        ({"responses": [responses, responses[:, 1:]]}, "responses has 39 frames, but the movie"),
-        ({"responses": [responses, responses[1:]]}, r"responses\[1\] has 2 neurons"),
-        ({"responses": [responses[1:]] * 2}, "encoder gives 3 neurons, but responses has 2"),
-        ({"movies": [movie, movie[:, 1:]]}, r"movies\[1\] is \(15, 16\)"),
-        (
-            {"responses": [responses * np.nan] * 2},
-            r"responses in the frames that are used \(0 to 31\) are NaN",
-        ),
-        ({"skip": 20}, r"movies\[0\] has 40 frames, but skip and window need 52"),
-    ):
-        options = {"movies": [movie] * 2, "responses": [responses] * 2, "skip": 0, **changes}
-        with pytest.raises(ValueError, match=text):
-            transparency_mask(encoder, **options)
-    for changes, text in (
-        ({"responses": [responses] * 3}, "responses has 3 movies, but movies has 2"),
-        ({"movies": movie}, "movies must have 4 axes"),
-        ({"responses": [responses[1:]] * 2}, r"the model gives \(3, 40\)"),
-    ):
-        options = {"movies": [movie] * 2, "responses": [responses] * 2, **changes}
-        with pytest.raises(ValueError, match=text):
-            train(SmallEncoder(3, SHAPE, behaviour=0, features=2), **options)
-
-
-def test_one_encoder_and_possible_expectations():
-    encoder = ClipEncoder(Pixels(), frames=None)
-    movie = np.zeros((5, 2, 2))
-    with pytest.raises(TypeError, match="encoder must be one ClipEncoder, not list"):
-        predict([encoder, encoder], movie)
-    with pytest.raises(TypeError, match="encoder must be one ClipEncoder, not Pixels"):
-        transparency_mask(Pixels(), [movie] * 2, [movie[:, 0].T] * 2)
-    with pytest.raises(TypeError, match="movies must be a sequence with one array of each trial"):
-        transparency_mask(encoder, 3, 4)
-    for value in (-1.0, np.nan, np.inf):
-        with pytest.raises(ValueError, match="expected must be finite and not negative"):
-            noisy_responses(np.array([0.5, value]))
-    with pytest.raises(TypeError, match="expected must be numbers, not <U1"):
-        noisy_responses("a")
-
-
-def test_without_torch_the_extra_is_named_and_iosfast_works():
-    code = (
-        "import sys; sys.modules['torch'] = None\n"
-        "import iosfast, iosfast.cli\n"
-        "try:\n    import iosfast.reconstruct\n"
-        "except ImportError as error:\n    print(error)\n"
-        "print(iosfast.cli.main(['reconstruct', 'demo']))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'iosfast[reconstruct]'" in done.stdout
-    assert done.stdout.splitlines()[-1] == "1"
-    assert "iosfast[reconstruct]" in done.stderr
-
-
-def test_iosfast_does_not_import_torch():
-    code = "import sys, iosfast, iosfast.cli; iosfast.cli._parser(); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
