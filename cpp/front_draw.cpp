@@ -137,30 +137,22 @@ class Drawer {
   public:
     Drawer(const FrontMaps& maps, const std::vector<FrontTrack>& tracks,
            const std::vector<Fields>& fields)
-        : maps_(maps),
-          tracks_(tracks),
-          fields_(fields),
-          pixels_(maps.height * maps.width),
-          rest_(pixels_),
-          model_(pixels_),
-          ripeness_(pixels_),
-          blend_(pixels_) {}
+        : maps_(maps), tracks_(tracks), fields_(fields), pixels_(maps.height * maps.width) {}
 
-    // Returns the support.
+    // Draws into a mask of zeros, and returns the support.
     double draw(std::size_t t, std::size_t object, bool always, std::uint8_t* mask) {
         const FrontTrack& track = tracks_[object];
         const Fields& own = fields_[object];
         if (track.direction == 0.0 || own.typical <= 0.0) return -1.0;
+        look_near(t, own);
         float highest = 0.0F, ripest = 0.0F;
-        for (std::size_t i = 0; i < pixels_; ++i) {
-            model_[i] = ripeness_[i] = 0.0F;
-            if (std::isnan(own.arrival[i])) continue;
-            const double since = maps_.times[t] - static_cast<double>(own.arrival[i]);
-            if (since <= own.begin || since >= own.end) continue;
-            ripeness_[i] = static_cast<float>(pulse_at(own.lobe, since));
-            model_[i] = own.height[i] * ripeness_[i];
-            highest = std::max(highest, model_[i]);
-            ripest = std::max(ripest, ripeness_[i]);
+        for (std::size_t k = 0; k < near_.size(); ++k) {
+            model_[k] = ripeness_[k] = 0.0F;
+            if (since_[k] <= own.begin || since_[k] >= own.end) continue;
+            ripeness_[k] = static_cast<float>(pulse_at(own.lobe, since_[k]));
+            model_[k] = own.height[near_[k]] * ripeness_[k];
+            highest = std::max(highest, model_[k]);
+            ripest = std::max(ripest, ripeness_[k]);
         }
         if (!(highest > 0.0F)) return -1.0;
         const double sd = maps_.noise[t];
@@ -171,8 +163,8 @@ class Drawer {
             return -1.0;
         const auto model_part = static_cast<float>(trust);
         values_.clear();  // of the highest pixels; the very highest is so by noise
-        for (std::size_t i = 0; i < pixels_; ++i)
-            if (ripeness_[i] > kRipe * ripest) values_.push_back(model_[i]);
+        for (std::size_t k = 0; k < near_.size(); ++k)
+            if (ripeness_[k] > kRipe * ripest) values_.push_back(model_[k]);
         const float top = kBelowHighest *
                           ((1 - model_part) * highest + model_part * quantile(values_, kHighShare));
         if (!(top > 0.0F)) return -1.0;
@@ -180,40 +172,55 @@ class Drawer {
         const float core = static_cast<float>(kOutlinePart) * top;
         values_.clear();
         shown_.clear();
-        for (std::size_t i = 0; i < pixels_; ++i) {
-            blend_[i] = model_part * model_[i];
-            if (std::isnan(own.arrival[i])) continue;
-            const double since = maps_.times[t] - static_cast<double>(own.arrival[i]);
-            if (std::abs(since) < kSeen) blend_[i] += (1 - model_part) * rest_[i];
-            if (model_[i] <= core) continue;
-            values_.push_back(blend_[i]);
-            shown_.push_back(rest_[i]);
+        for (std::size_t k = 0; k < near_.size(); ++k) {
+            blend_[k] = model_part * model_[k];
+            if (std::abs(since_[k]) < kSeen) blend_[k] += (1 - model_part) * rest_[k];
+            if (model_[k] <= core) continue;
+            values_.push_back(blend_[k]);
+            shown_.push_back(rest_[k]);
         }
         if (values_.empty()) return -1.0;
         const float seen = quantile(values_, kPeakShare) -
                            (1 - model_part) * static_cast<float>(sd);  // less what noise adds
         const float peak = model_part * top + (1 - model_part) * std::max(seen, top / 2);
         const float level = static_cast<float>(kOutlinePart) * peak;
-        for (std::size_t i = 0; i < pixels_; ++i)
-            mask[i] = blend_[i] > level && !std::isnan(own.arrival[i]);
+        for (std::size_t k = 0; k < near_.size(); ++k) mask[near_[k]] = blend_[k] > level;
         keep_near_model(core, mask);
         return support(quantile(shown_, kPeakShare) * static_cast<float>(kOutlinePart), core, mask);
     }
 
   private:
+    // Pixels at which the object may be in this map, and the maps since it arrived there.
+    void look_near(std::size_t t, const Fields& own) {
+        const double first = std::min(own.begin, -kSeen), last = std::max(own.end, kSeen);
+        near_.resize(pixels_ + 1);
+        std::size_t count = 0;
+        for (std::size_t i = 0; i < pixels_; ++i) {  // NaN where it never is
+            const double since = maps_.times[t] - static_cast<double>(own.arrival[i]);
+            near_[count] = i;
+            count += static_cast<std::size_t>((since > first) & (since < last));
+        }
+        near_.resize(count);
+        since_.resize(count);
+        for (auto* values : {&rest_, &model_, &ripeness_, &blend_}) values->resize(count);
+        for (std::size_t k = 0; k < count; ++k)
+            since_[k] = maps_.times[t] - static_cast<double>(own.arrival[near_[k]]);
+    }
+
     // The map in the direction of the object, without what the other objects explain.
     void leave_others_out(std::size_t t, std::size_t object) {
         const float* change = maps_.change + t * pixels_;
         const auto centre = static_cast<float>(maps_.centres[t]);
-        for (std::size_t i = 0; i < pixels_; ++i) rest_[i] = change[i] - centre;
+        for (std::size_t k = 0; k < near_.size(); ++k) rest_[k] = change[near_[k]] - centre;
         for (std::size_t o = 0; o < tracks_.size(); ++o) {
             const Fields& other = fields_[o];
             if (o == object || tracks_[o].direction == 0.0) continue;
             const auto direction = static_cast<float>(tracks_[o].direction);
-            for (std::size_t i = 0; i < pixels_; ++i) {
-                if (std::isnan(other.arrival[i])) continue;
-                const double since = maps_.times[t] - static_cast<double>(other.arrival[i]);
-                rest_[i] -= direction * other.height[i] *
+            for (std::size_t k = 0; k < near_.size(); ++k) {
+                const float arrival = other.arrival[near_[k]];
+                if (std::isnan(arrival)) continue;
+                const double since = maps_.times[t] - static_cast<double>(arrival);
+                rest_[k] -= direction * other.height[near_[k]] *
                             static_cast<float>(pulse_at(tracks_[o].pulse, since));
             }
         }
@@ -224,10 +231,10 @@ class Drawer {
     // Remove pieces (linked along rows and columns) that the model does not touch.
     void keep_near_model(float core, std::uint8_t* mask) {
         queue_.clear();
-        for (std::size_t i = 0; i < pixels_; ++i)
-            if (mask[i] && model_[i] > core) {
-                mask[i] = 2;
-                queue_.push_back(i);
+        for (std::size_t k = 0; k < near_.size(); ++k)
+            if (mask[near_[k]] && model_[k] > core) {
+                mask[near_[k]] = 2;
+                queue_.push_back(near_[k]);
             }
         for (std::size_t next = 0; next < queue_.size(); ++next) {
             const std::size_t i = queue_[next], x = i % maps_.width;
@@ -241,17 +248,18 @@ class Drawer {
             if (i >= maps_.width) take(i - maps_.width);
             if (i + maps_.width < pixels_) take(i + maps_.width);
         }
-        for (std::size_t i = 0; i < pixels_; ++i) mask[i] = mask[i] == 2;
+        for (const std::size_t i : near_) mask[i] = mask[i] == 2;
     }
 
     // Overlap (Dice) of the mask with where the map alone passes the level, about the model.
     double support(float level, float core, const std::uint8_t* mask) const {
         std::size_t both = 0, in_mask = 0, in_map = 0;
-        for (std::size_t i = 0; i < pixels_; ++i) {
-            const bool shown = rest_[i] > level && level > 0 && (mask[i] || model_[i] > core / 4);
-            in_mask += mask[i];
+        for (std::size_t k = 0; k < near_.size(); ++k) {
+            const bool outlined = mask[near_[k]] != 0;
+            const bool shown = rest_[k] > level && level > 0 && (outlined || model_[k] > core / 4);
+            in_mask += outlined;
             in_map += shown;
-            both += mask[i] && shown;
+            both += outlined && shown;
         }
         return in_mask ? 2.0 * static_cast<double>(both) / static_cast<double>(in_mask + in_map)
                        : -1.0;
@@ -261,8 +269,10 @@ class Drawer {
     const std::vector<FrontTrack>& tracks_;
     const std::vector<Fields>& fields_;
     std::size_t pixels_;
-    std::vector<float> rest_, model_, ripeness_, blend_, values_, shown_;
-    std::vector<std::size_t> queue_;
+    std::vector<std::size_t> near_, queue_;
+    std::vector<double> since_;                           // of those near,
+    std::vector<float> rest_, model_, ripeness_, blend_;  // and these, too
+    std::vector<float> values_, shown_;
 };
 
 }  // namespace
@@ -271,7 +281,6 @@ void draw_fronts(const FrontMaps& maps, const std::vector<FrontTrack>& tracks,
                  const std::vector<std::size_t>& first, std::uint8_t* masks, double* support,
                  unsigned threads, const Poll& poll) {
     const std::size_t pixels = maps.height * maps.width;
-    std::fill_n(masks, tracks.size() * maps.maps * pixels, std::uint8_t{0});
     std::fill_n(support, tracks.size() * maps.maps, -1.0);
     std::vector<Fields> fields(tracks.size());
     for (std::size_t o = 0; o < tracks.size(); ++o)
@@ -282,8 +291,9 @@ void draw_fronts(const FrontMaps& maps, const std::vector<FrontTrack>& tracks,
             return [&, drawer = Drawer(maps, tracks, fields)](std::size_t t,
                                                               const std::atomic<bool>&) mutable {
                 for (std::size_t o = 0; o < tracks.size(); ++o) {
-                    if (t < first[o]) continue;
                     const std::size_t at = o * maps.maps + t;
+                    std::fill_n(masks + at * pixels, pixels, std::uint8_t{0});
+                    if (t < first[o]) continue;
                     support[at] = drawer.draw(t, o, t == first[o], masks + at * pixels);
                 }
             };

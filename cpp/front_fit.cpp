@@ -8,6 +8,7 @@
 #include "front_labels.hpp"
 #include "front_pulse.hpp"
 #include "front_reach.hpp"
+#include "parallel_for.hpp"
 
 namespace iosfast {
 
@@ -20,7 +21,7 @@ constexpr float kModelError = 0.2F;   // of what an object explains, not to be t
 constexpr double kSelection = 2.0;    // log likelihood that a pulse must have beyond noise
 constexpr float kForbidden = 1e6F, kTooEarly = 50.0F, kOutside = 50.0F;
 constexpr LabelPrior kPrior{0.15F, 1.2F, 1.0F};
-constexpr int kSweeps = 6;
+constexpr int kSweeps = 3;  // 6 outline no better
 constexpr double kLeastNoise = 1e-3;  // assumed, as a part of the greatest change
 constexpr double kBlankNoise = 1e3;   // assumed of a map without any change, in the same unit
 constexpr double kLeastWeight = 0.5;  // of the median noise, below which no map is trusted more
@@ -42,14 +43,14 @@ double FrontFitter::Labels::time(std::size_t label) const {
     return begin + kLabelStep * static_cast<double>(label);
 }
 
-FrontFitter::FrontFitter(const FrontCells& cells)
+FrontFitter::FrontFitter(const FrontCells& cells, unsigned threads)
     : in_(cells), count_(cells.rows * cells.columns), noise_(cells.maps) {
     float most = 0.0F;
     for (std::size_t i = 0; i < in_.maps * count_; ++i)
         most = std::max(most, std::abs(in_.change[i]));
     least_noise_ = std::max(kLeastNoise * static_cast<double>(most), 1e-12);
     blank_noise_ = std::max(kBlankNoise * static_cast<double>(most), 1e-12);
-    update_noise({});
+    update_noise({}, threads);
 }
 
 void FrontFitter::begin(FrontFit& fit, double direction, const OtherFits& others) const {
@@ -61,7 +62,7 @@ void FrontFitter::begin(FrontFit& fit, double direction, const OtherFits& others
 void FrontFitter::round(FrontFit& fit, const OtherFits& others, bool strict, unsigned threads) {
     const std::vector<float> rest = rest_of(fit, others);
     const Labels labels = labels_of(fit);
-    const std::vector<float> gain = gains(fit, labels, rest, strict ? kSelection : 0.0);
+    const std::vector<float> gain = gains(fit, labels, rest, strict ? kSelection : 0.0, threads);
     read(fit, labels,
          believe(costs(fit, labels, gain), in_.rows, in_.columns, labels.count, kPrior, kSweeps,
                  threads),
@@ -69,7 +70,7 @@ void FrontFitter::round(FrontFit& fit, const OtherFits& others, bool strict, uns
     learn(fit, others);
     OtherFits all = others;
     all.push_back(&fit);
-    update_noise(all);
+    update_noise(all, threads);
 }
 
 double FrontFitter::unexplained(const OtherFits& fits, const std::vector<double>& noise) const {
@@ -141,24 +142,26 @@ std::vector<double> FrontFitter::weights(const FrontFit& fit) const {
     return weight;
 }
 
-void FrontFitter::update_noise(const OtherFits& fits) {
-    std::vector<double> rest;
-    for (std::size_t t = 0; t < in_.maps; ++t) {
-        const float* map = in_.change + t * count_;
-        if (std::all_of(map, map + count_, [](float value) { return value == 0.0F; })) {
-            noise_[t] = blank_noise_;
-            continue;
-        }
-        rest.clear();
-        for (std::size_t i = 0; i < count_; ++i) {
-            if (!in_.inside[i]) continue;
-            auto value = static_cast<double>(map[i]);
-            for (const FrontFit* fit : fits)
-                if (!fit->model.empty()) value -= static_cast<double>(fit->model[t * count_ + i]);
-            rest.push_back(std::abs(value));
-        }
-        noise_[t] = std::max(1.4826 * median_of(rest), least_noise_);
-    }
+void FrontFitter::update_noise(const OtherFits& fits, unsigned threads) {
+    parallel_for(in_.maps, threads, [&] {
+        return [&, rest = std::vector<double>()](std::size_t t, const std::atomic<bool>&) mutable {
+            const float* map = in_.change + t * count_;
+            if (std::all_of(map, map + count_, [](float value) { return value == 0.0F; })) {
+                noise_[t] = blank_noise_;
+                return;
+            }
+            rest.clear();
+            for (std::size_t i = 0; i < count_; ++i) {
+                if (!in_.inside[i]) continue;
+                auto value = static_cast<double>(map[i]);
+                for (const FrontFit* fit : fits)
+                    if (!fit->model.empty())
+                        value -= static_cast<double>(fit->model[t * count_ + i]);
+                rest.push_back(std::abs(value));
+            }
+            noise_[t] = std::max(1.4826 * median_of(rest), least_noise_);
+        };
+    });
 }
 
 FrontFitter::Labels FrontFitter::labels_of(const FrontFit& fit) const {
@@ -171,7 +174,8 @@ FrontFitter::Labels FrontFitter::labels_of(const FrontFit& fit) const {
 // against noise is that of Bayesian linear regression, (match + prior)^2 scale - offset, of which
 // only the match is a cell's.
 std::vector<float> FrontFitter::gains(const FrontFit& fit, const Labels& labels,
-                                      const std::vector<float>& rest, double selection) const {
+                                      const std::vector<float>& rest, double selection,
+                                      unsigned threads) const {
     const std::vector<double> weight = weights(fit);
     const double height = fit.track.typical;
     const double spread = 1.0 / (kHeightSpread * kHeightSpread * height * height);
@@ -198,18 +202,23 @@ std::vector<float> FrontFitter::gains(const FrontFit& fit, const Labels& labels,
         }
     const auto limit = static_cast<float>(kClip * height);
     const auto expected = static_cast<float>(height * spread);
-    std::vector<float> gain(count_ * labels.count), match(labels.count);
-    for (std::size_t i = 0; i < count_; ++i) {
-        std::fill(match.begin(), match.end(), expected);
-        for (std::size_t t = 0; t < in_.maps; ++t) {
-            if (weight[t] == 0.0) continue;
-            const float value = std::clamp(rest[t * count_ + i], -limit, limit);
-            const float* of_map = course.data() + t * labels.count;
-            for (std::size_t k = from[t]; k < to[t]; ++k) match[k] += of_map[k] * value;
-        }
-        for (std::size_t k = 0; k < labels.count; ++k)
-            gain[i * labels.count + k] = match[k] * match[k] * scale[k] - offset[k];
-    }
+    std::vector<float> gain(count_ * labels.count);
+    parallel_for(in_.rows, threads, [&] {
+        return [&, match = std::vector<float>(labels.count)](std::size_t row,
+                                                             const std::atomic<bool>&) mutable {
+            for (std::size_t i = row * in_.columns; i < (row + 1) * in_.columns; ++i) {
+                std::fill(match.begin(), match.end(), expected);
+                for (std::size_t t = 0; t < in_.maps; ++t) {
+                    if (weight[t] == 0.0) continue;
+                    const float value = std::clamp(rest[t * count_ + i], -limit, limit);
+                    const float* of_map = course.data() + t * labels.count;
+                    for (std::size_t k = from[t]; k < to[t]; ++k) match[k] += of_map[k] * value;
+                }
+                for (std::size_t k = 0; k < labels.count; ++k)
+                    gain[i * labels.count + k] = match[k] * match[k] * scale[k] - offset[k];
+            }
+        };
+    });
     return gain;
 }
 

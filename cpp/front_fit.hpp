@@ -26,7 +26,7 @@ using OtherFits = std::vector<const FrontFit*>;
 
 class FrontFitter {
   public:
-    explicit FrontFitter(const FrontCells& cells);
+    FrontFitter(const FrontCells& cells, unsigned threads);
 
     const FrontCells& cells() const { return in_; }
 
@@ -60,11 +60,12 @@ class FrontFitter {
     std::vector<float> rest_of(const FrontFit& fit, const OtherFits& others) const;
     double height_at_hint(const FrontFit& fit, const OtherFits& others) const;
     std::vector<double> weights(const FrontFit& fit) const;
-    void update_noise(const OtherFits& fits);
+    void update_noise(const OtherFits& fits, unsigned threads);
 
     Labels labels_of(const FrontFit& fit) const;
     std::vector<float> gains(const FrontFit& fit, const Labels& labels,
-                             const std::vector<float>& rest, double selection) const;
+                             const std::vector<float>& rest, double selection,
+                             unsigned threads) const;
     std::vector<float> costs(const FrontFit& fit, const Labels& labels,
                              const std::vector<float>& gain) const;
     void read(FrontFit& fit, const Labels& labels, const std::vector<float>& belief,

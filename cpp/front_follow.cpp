@@ -155,7 +155,7 @@ void add(FrontFitter& fitter, std::vector<FrontFit>& fits, Numbers& numbers, std
 std::vector<FrontTrack> follow_fronts(const FrontCells& cells,
                                       const std::vector<std::vector<FrontHint>>& objects,
                                       std::span<double> noise, unsigned threads, const Poll& poll) {
-    FrontFitter fitter(cells);
+    FrontFitter fitter(cells, threads);
     std::vector<FrontFit> fits(objects.size());
     for (std::size_t o = 0; o < objects.size(); ++o) fits[o].hints = &objects[o];
     Numbers open(objects.size()), done;
