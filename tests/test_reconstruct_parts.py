@@ -155,3 +155,31 @@ def test_a_cell_sees_only_what_was():
     after = predict(session.encoder, movie, session.behaviour)
     np.testing.assert_allclose(after[:, :25], before[:, :25], rtol=1e-4)
     assert np.abs(after[:, 26:] - before[:, 26:]).max() > 1
+
+
+@pytest.fixture(params=[True, False])
+def tf32(request):
+    """Whether a GPU may round factors to 10 bits, as it does for convolutions by default."""
+    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = request.param
+    yield request.param
+    for backend, was in zip(backends, before, strict=True):
+        backend.allow_tf32 = was
+
+
+def test_float32_is_not_rounded_on_the_way(tf32):
+    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    seen = {}
+
+    class Watching(torch.nn.Module):
+        def forward(self, clips):
+            seen[precision] = [backend.allow_tf32 for backend in backends]
+            return clips.mean((1, 3, 4))[:, None]
+
+    encoder = ClipEncoder(Watching(), frames=None)
+    for precision in ("auto", "float32"):
+        predict(encoder, np.zeros((20, 8, 8), np.float32), precision=precision)
+    assert seen == {"auto": [tf32, tf32], "float32": [False, False]}
+    assert [backend.allow_tf32 for backend in backends] == [tf32, tf32]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -211,6 +211,20 @@ def device_of(device: Any) -> torch.device:
 
 
 @contextmanager
+def _whole_float32() -> Iterator[None]:
+    """Let no GPU round the factors of float32 products (TF32), anywhere in this process."""
+    backends: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    allowed = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = False
+        yield
+    finally:
+        for backend, was in zip(backends, allowed, strict=True):
+            backend.allow_tf32 = was
+
+
+@contextmanager
 def ready(
     encoder: ClipEncoder, device: torch.device, precision: str, compiled: bool = False
 ) -> Iterator[None]:
@@ -228,7 +242,8 @@ def ready(
         if compiled:
             run = encoder._call
             encoder.compiled = torch.compile(model if run is None else lambda x: run(model, x))
-        with torch.autocast(device.type, torch.bfloat16, enabled=low):
+        exact = _whole_float32() if precision == "float32" else nullcontext()
+        with exact, torch.autocast(device.type, torch.bfloat16, enabled=low):
             yield
     finally:
         encoder.compiled = None

@@ -135,7 +135,8 @@ def reconstruct(
     device : str or torch.device
         "auto": a GPU if there is one.
     precision : {"auto", "float32", "bfloat16"}
-        Arithmetic of the encoder; "auto" is bfloat16 on a GPU that has it.
+        Arithmetic of the encoder; "auto" is bfloat16 on a GPU that has it. "float32" also keeps
+        the GPU from rounding factors to TF32 for this time, in the whole process.
     compile : bool
         Compile the encoder first, which pays for long runs on a GPU.
     seed : int
