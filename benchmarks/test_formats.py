@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -16,7 +16,7 @@ import sif_parser
 import tifffile
 import zarr
 from andor_files import sif_bytes, write_spool
-from conftest import FRAME_RATE_HZ, files_of, read_anew
+from conftest import FRAME_RATE_HZ, files_of, forget, read_anew
 from peer import in_blocks, of_zarr, pushed_change, zarr_array
 from pynwb import NWBHDF5IO, NWBFile
 from pynwb.image import ImageSeries
@@ -240,43 +240,79 @@ def contiguous(tmp_path_factory, frames_of):
         path.unlink()
 
 
+class Written(NamedTuple):
+    """The same pixels as files of a format, and as a contiguous TIFF."""
+
+    paths: list[Path]
+    plain: Path
+    frames: np.ndarray
+    ours: Callable[[], iosfast.Maps]
+    of_plain: Callable[[], iosfast.Maps]
+    theirs: Callable[[], np.ndarray]
+
+    def named(self, name):
+        return f"{name}, {sum(path.stat().st_size for path in self.paths) / 1e6:,.0f} MB to maps"
+
+
+@pytest.fixture
+def written(folder, frames_of, contiguous):
+    """Write a format."""
+
+    def write(name):
+        kind = FORMATS[name]
+        frames, plain = frames_of(kind.dtype), contiguous(kind.dtype)
+        source = kind.write(folder, frames)
+        options = kind.options(frames)
+        return Written(
+            files_of(source),
+            plain,
+            frames,
+            lambda: iosfast.preprocess(source, frame_rate_hz=FRAME_RATE_HZ, **options),
+            lambda: iosfast.preprocess(plain, frame_rate_hz=FRAME_RATE_HZ),
+            lambda: pushed_change(kind.blocks(source), FRAME_RATE_HZ),
+        )
+
+    return write
+
+
 @pytest.mark.parametrize("name", FORMATS)
-def test_format(race, folder, frames_of, contiguous, timed, name):
-    kind = FORMATS[name]
-    frames, plain = frames_of(kind.dtype), contiguous(kind.dtype)
-    source = kind.write(folder, frames)
+def test_format(race, written, timed, name):
+    files = written(name)
     if timed:
-        read_anew(source)
-        read_anew(plain)
-
-    options = kind.options(frames)
-
-    def preprocessed(path, **options):
-        return iosfast.preprocess(path, frame_rate_hz=FRAME_RATE_HZ, **options)
-
-    def theirs():
-        return pushed_change(kind.blocks(source), FRAME_RATE_HZ)
-
-    first = frames[:60].mean(axis=0, dtype=np.float64)
-    expected, maps = preprocessed(plain), preprocessed(source, **options)
+        for path in (*files.paths, files.plain):
+            read_anew(path)
+    first = files.frames[:60].mean(axis=0, dtype=np.float64)
+    expected, maps = files.of_plain(), files.ours()
     np.testing.assert_allclose(expected.binned[0], first, atol=0.5)
     assert len(expected) > 0
     np.testing.assert_array_equal(maps.binned, expected.binned)
     np.testing.assert_array_equal(maps.change, expected.change)
-    np.testing.assert_array_equal(theirs(), expected.change)
-    paths = files_of(source)
-    megabytes = sum(path.stat().st_size for path in paths) / 1e6
+    np.testing.assert_array_equal(files.theirs(), expected.change)
     peers = {
-        "the same pixels as a contiguous TIFF": (lambda: preprocessed(plain), "1.11"),
-        f"{kind.peer}, the same binning": (theirs, "1"),
+        "the same pixels as a contiguous TIFF": (files.of_plain, "1.11"),
+        f"{FORMATS[name].peer}, the same binning": (files.theirs, "1"),
     }
-    if len(paths) > 1:  # the least that many files take
-        peers["open and read each file"] = (lambda: read_each(paths), "1.3")
+    if len(files.paths) > 1:  # the least that many files take
+        peers["open and read each file"] = (lambda: read_each(files.paths), "1.3")
+    race(f"{files.named(name)}, cached", files.ours, peers, rounds=7)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_format_from_disk(race, written, name):
+    """What no page cache holds, as in a recording of hundreds of GB."""
+    files = written(name)
+    np.testing.assert_array_equal(files.ours().change, files.of_plain().change)
+
+    def prepare():
+        for path in (*files.paths, files.plain):
+            forget(path)
+
     race(
-        f"{name}, {megabytes:,.0f} MB to maps, cached",
-        lambda: preprocessed(source, **options),
-        peers,
+        f"{files.named(name)}, from disk",
+        files.ours,
+        {"the same pixels as a contiguous TIFF": (files.of_plain, "1.11")},
         rounds=7,
+        prepare=prepare,
     )
 
 
