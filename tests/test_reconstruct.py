@@ -37,8 +37,8 @@ def session(one_torch_thread):
 def test_the_published_procedure_step_by_step(frames):
     encoder, responses, behaviour, mask = clip_problem(frames)
     found = reconstruct(
-        encoder, responses, shape=(10, 8), behaviour=behaviour, mask=mask, holdout=0,
-        iterations=14, blur_sigma=0, batch=3, progress=False,
+        encoder, responses, shape=(10, 8), behaviour=behaviour, mask=mask, method="bauer2026",
+        holdout=0, iterations=14, blur_sigma=0, batch=3, progress=False,
     )  # fmt: skip
     encoder.model.eval()
     movie, losses = published_movie(

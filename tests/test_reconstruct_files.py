@@ -105,8 +105,8 @@ def test_a_movie_goes_through_the_published_model(tmp_path):
     behaviour = np.random.default_rng(0).random((4, 33))
     responses = predict(encoder, movie, behaviour)
     found = reconstruct(
-        encoder, responses, shape=(8, 10), behaviour=behaviour, iterations=4, holdout=0,
-        progress=False,
+        encoder, responses, shape=(8, 10), behaviour=behaviour, method="bauer2026",
+        iterations=4, holdout=0, progress=False,
     )  # fmt: skip
     assert np.ptp(found.movie) > 0.5
 

@@ -97,7 +97,7 @@ def clips(model, **options):
         ({"shape": 3}, TypeError, r"shape must be \(Y, X\)"),
         ({"behaviour": np.full((2, 44), np.nan)}, ValueError, "behaviour must be finite"),
         ({"behaviour": None}, ValueError, "encoder cannot take windows of 32 frames with 1 chann"),
-        ({"method": "best"}, ValueError, "method must be one of 'bauer2026', 'map'"),
+        ({"method": "best"}, ValueError, "method must be one of 'map', 'bauer2026'"),
         ({"ensemble": "no"}, ValueError, "ensemble must be one of"),
         ({"loss": "l1"}, ValueError, "loss must be one of"),
         ({"precision": "int8"}, ValueError, "precision must be one of"),

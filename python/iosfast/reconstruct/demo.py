@@ -15,7 +15,7 @@ from ..figures import save
 from ..staging import file_beside
 from .encoder import ClipEncoder, predict
 from .figures import comparison, comparison_video
-from .movie import Method, reconstruct
+from .movie import reconstruct
 from .movies import behaviour_traces, natural_movies
 from .population import GaborPopulation, noisy_responses
 from .scoring import score
@@ -27,7 +27,6 @@ NEURONS = (75, 150, 300)
 MEMBERS, TRAINING_MOVIES, TRAINING_FRAMES, EPOCHS, FEATURES = 3, 40, 60, 15, 12
 ITERATIONS, PATIENCE = 60, 15
 SKIP = 10
-METHOD: Method = "map"
 
 
 def run_demo(out: Path | None = None, seed: int = 0) -> None:
@@ -82,7 +81,7 @@ def _run(out: Path, seed: int) -> None:
     found = None
     for count in NEURONS:
         found = reconstruct(
-            encoders, answers[0], shape=SHAPE, behaviour=behaviour[0], method=METHOD,
+            encoders, answers[0], shape=SHAPE, behaviour=behaviour[0],
             neurons=np.arange(count), iterations=ITERATIONS, patience=PATIENCE, seed=seed,
         )  # fmt: skip
         by_neurons[count] = [_scored(m, truth) for m in found.members]

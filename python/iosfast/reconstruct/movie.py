@@ -30,7 +30,7 @@ from .objective import Loss, Objective
 from .prior import Prior
 from .windows import Windows, windows_of
 
-Method = Literal["bauer2026", "map"]
+Method = Literal["map", "bauer2026"]
 Ensemble = Literal["movies", "gradients"]
 
 
@@ -76,7 +76,7 @@ def reconstruct(
     behaviour: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     neurons: ArrayLike | None = None,
-    method: Method = "bauer2026",
+    method: Method = "map",
     ensemble: Ensemble = "movies",
     holdout: float = 0.1,
     patience: int | None = 50,
@@ -109,8 +109,8 @@ def reconstruct(
         Pixels to reconstruct: those that are True, or where a transparency mask is at least 0.5.
     neurons : array_like, optional
         Those to use, as a mask or as indices. What the others did changes nothing.
-    method : {"bauer2026", "map"}
-        The published procedure; or the most probable movie, given a prior.
+    method : {"map", "bauer2026"}
+        The most probable movie, given a prior; or the published procedure.
     ensemble : {"movies", "gradients"}
         Average the movies of several encoders, or their gradients in each iteration.
     holdout : float
