@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
     from .metrics import Measurement
 
 _Picture = NDArray[np.uint8]
+_Box = tuple[int, int, int, int]
+_Color = tuple[int, int, int]
+#: Place, what is covered (0 to 255), and colour of something drawn on every picture.
+_Mark = tuple[tuple[int, int], "Image.Image", _Color]
 
 #: Objects whose figures are written below the picture; all are drawn.
 MOST_ROWS = 4
 _WHITE, _GREY, _DARK = (255, 255, 255), (170, 170, 170), (16, 16, 16)
 _NONE, _MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 _ARROW = (80, 255, 120)
-#: The bytes of each grey, as one number.
-_GREYS = np.column_stack([*[np.arange(256)] * 3, np.full(256, 255)]).astype(np.uint8)
-_GREY_WORDS = _GREYS.view(np.uint32)[:, 0]
 _COLUMNS = ("wave", "area", "front", "centroid", "heading")
 #: Right ends of the columns, as parts of the width.
 _ENDS = (0.22, 0.40, 0.60, 0.80, 0.97)
@@ -96,44 +98,38 @@ class TrackingFrames:
         """Return the picture of a map, uint8 (Y, X, 4): red, green, blue, and 255."""
         from PIL import Image, ImageDraw
 
-        picture = np.empty((*self.shape, 4), np.uint8)
-        picture[self._height :] = self._band
-        view = picture[: self._height]
-        self._lay_ground(view, number)
-        self._color(view, number)
-        # Four bytes a pixel are how Pillow keeps colours: nothing is converted on the way.
-        image = Image.fromarray(picture)
+        # Pillow draws on pixels of four bytes; less would be converted on the way.
+        image = Image.new("RGBA", (self._width, self.shape[0]))
+        image.paste(self._ground_of(number).convert("RGBA"))
+        image.paste(self._band, (0, self._height))
         draw = ImageDraw.Draw(image)
+        self._color(image, draw, number)
         for wave in range(len(self._masks)):
             self._draw_way(draw, wave, number)
-        self._draw_marks(draw)
+        for place, shape, fill in self._marks:
+            draw.bitmap(place, shape, fill)
         self._write(draw, number)
         return np.asarray(image)
 
-    def _lay_ground(self, view: _Picture, number: int) -> None:
+    def _ground_of(self, number: int) -> Image.Image:
         image = self._images[number]
-        if self._ground is None:
-            view[..., :3] = self._scaled(image, slice(None), slice(None))
-            view[..., 3] = 255
-            return
-        grey = self._scaled(self._ground.indices(image), slice(None), slice(None))
-        view.view(np.uint32)[..., 0] = _GREY_WORDS[grey]
+        if self._ground is not None:
+            image = self._ground.indices(image)
+        return self._scaled(image, (0, 0, self._width, self._height))
 
-    def _scaled(self, colors: _Picture, rows: slice, columns: slice) -> _Picture:
+    def _scaled(self, colors: _Picture, box: _Box) -> Image.Image:
         """Scale an image to the size of the picture, and return a part of that."""
         from PIL import Image
 
-        top, bottom, _ = rows.indices(self._height)
-        left, right, _ = columns.indices(self._width)
+        left, top, right, bottom = box
         if colors.shape[:2] == (self._height, self._width):
-            return colors[rows, columns]
+            return Image.fromarray(np.ascontiguousarray(colors[top:bottom, left:right]))
         down, across = colors.shape[0] / self._height, colors.shape[1] / self._width
-        scaled = Image.fromarray(np.ascontiguousarray(colors)).resize(
+        return Image.fromarray(np.ascontiguousarray(colors)).resize(
             (right - left, bottom - top),
             Image.Resampling.BILINEAR,
             box=(left * across, top * down, right * across, bottom * down),
         )
-        return np.asarray(scaled)
 
     @staticmethod
     def _colored(
@@ -144,7 +140,7 @@ class TrackingFrames:
             raise TypeError("scale must be given: it says what colours the numbers of change have")
         return change
 
-    def _color(self, view: _Picture, number: int) -> None:
+    def _color(self, image: Image.Image, draw: ImageDraw.ImageDraw, number: int) -> None:
         """Put the change inside of the masks, and their edges."""
         masks = self._masks[:, number]
         if not masks.any():
@@ -161,11 +157,15 @@ class TrackingFrames:
             # The part of the picture in which the mask is; an edge's width more on all sides.
             top, bottom = np.searchsorted(self._rows, (rows[0], rows[-1] + 1)).tolist()
             left, right = np.searchsorted(self._across, (columns[0], columns[-1] + 1)).tolist()
-            part = (slice(top, bottom), slice(left, right))
-            inside = mask[np.ix_(self._rows[part[0]], self._across[part[1]])]
+            inside = mask[top:bottom, left:right]
+            if mask.shape != (self._height, self._width):
+                inside = mask[np.ix_(self._rows[top:bottom], self._across[left:right])]
+            if not inside.size:
+                continue
             if colors is not None:
-                view[part][inside, :3] = self._scaled(colors, *part)[inside]
-            view[part][_rim(inside, edge_px), :3] = self._rgb(wave)
+                box = (left, top, right, bottom)
+                image.paste(self._scaled(colors, box), box, _shape_of(inside))
+            draw.bitmap((left, top), _shape_of(_rim(inside, edge_px)), self._rgb(wave))
 
     def _draw_way(self, draw: ImageDraw.ImageDraw, wave: int, number: int) -> None:
         points = self._points[wave][: number + 1]
@@ -205,22 +205,22 @@ class TrackingFrames:
             (base[0] + side * along[1], base[1] - side * along[0]),
         ]
 
-    def _draw_marks(self, draw: ImageDraw.ImageDraw) -> None:
-        """Draw the bar of scale, and the name of the clip."""
+    @cached_property
+    def _marks(self) -> list[_Mark]:
+        """The bar of scale and the name of the clip, as shapes: place, coverage, colour."""
+        text, line = self._text_px, self._line_px
         name = _shortened(self._measurement.clip, 40)
-        corner = 0.03 * self._width, 0.9 * self._text_px
-        self._text(draw, corner, name, "lm", edge=True)
-        wide = self._measurement.pixel_size_mm[1]
-        field_mm = self._masks.shape[3] * wide
+        found = self._lettered((0.03 * self._width, 0.9 * text), name, "lm")
+        field_mm = self._masks.shape[3] * self._measurement.pixel_size_mm[1]
         length_mm = bar_length_mm(field_mm)
         if not length_mm or self._measurement.length_unit != "mm":
-            return
-        text = self._text_px
+            return found
         x, y = round(0.04 * self._width), self._height - round(0.8 * text)
         end = x + round(length_mm / field_mm * self._width)
-        draw.rectangle((x - 1, y - self._line_px - 2, end + 1, y + 1), fill=_DARK)
-        draw.rectangle((x, y - self._line_px - 1, end, y), fill=_WHITE)
-        self._text(draw, (x, y - 0.7 * text), f"{length_mm:g} mm", "ls", edge=True)
+        dark, white = (x - 1, y - line - 2, end + 1, y + 1), (x, y - line - 1, end, y)
+        found += self._covered(_DARK, lambda draw: draw.rectangle(dark, fill=255))
+        found += self._covered(_WHITE, lambda draw: draw.rectangle(white, fill=255))
+        return found + self._lettered((x, y - 0.7 * text), f"{length_mm:g} mm", "ls")
 
     def _write(self, draw: ImageDraw.ImageDraw, number: int) -> None:
         """Write the time, and the figures of each wave."""
@@ -276,7 +276,7 @@ class TrackingFrames:
         return [(self._centroids(n) + 0.5) * scale - 0.5 for n in range(len(self._masks))]
 
     @cached_property
-    def _band(self) -> _Picture:
+    def _band(self) -> Image.Image:
         """What stands below all pictures: names of columns, waves, scale of colours."""
         from PIL import Image, ImageDraw
 
@@ -294,7 +294,7 @@ class TrackingFrames:
             name = str(self._measurement.objects[wave])
             self._text(draw, at, _shortened(name, 12), "ls", self._rgb(wave))
         self._draw_scale(image, draw)
-        return np.asarray(image)
+        return image
 
     def _draw_scale(self, image: Image.Image, draw: ImageDraw.ImageDraw) -> None:
         from PIL import Image
@@ -322,25 +322,34 @@ class TrackingFrames:
                 x -= draw.textlength(text, font=self._font)
             x -= gap
 
+    def _lettered(self, at: tuple[float, float], text: str, anchor: str) -> list[_Mark]:
+        """Return a text as shapes: white, with a dark edge."""
+        edge = max(1, self._line_px // 2)
+        return [
+            *self._covered(_DARK, lambda draw: self._text(draw, at, text, anchor, 255, edge)),
+            *self._covered(_WHITE, lambda draw: self._text(draw, at, text, anchor, 255)),
+        ]
+
+    def _covered(self, color: _Color, paint: Callable[[ImageDraw.ImageDraw], None]) -> list[_Mark]:
+        """Return what is painted as a shape, with its place and colour; none if it is nothing."""
+        from PIL import Image, ImageDraw
+
+        layer = Image.new("L", (self._width, self._height))
+        paint(ImageDraw.Draw(layer))
+        box = layer.getbbox()
+        return [] if box is None else [(box[:2], layer.crop(box), color)]
+
     def _text(
         self,
         draw: ImageDraw.ImageDraw,
         at: tuple[float, float],
         text: str,
         anchor: str,
-        color: tuple[int, int, int] = _WHITE,
-        edge: bool = False,
+        color: _Color | int = _WHITE,
+        stroke: int = 0,
     ) -> None:
-        stroke = max(1, self._line_px // 2) if edge else 0
-        draw.text(
-            (round(at[0]), round(at[1])),
-            text,
-            fill=color,
-            font=self._font,
-            anchor=anchor,
-            stroke_width=stroke,
-            stroke_fill=_DARK,
-        )
+        place = round(at[0]), round(at[1])
+        draw.text(place, text, color, self._font, anchor, stroke_width=stroke)
 
     @cached_property
     def _font(self) -> ImageFont.FreeTypeFont:
@@ -353,10 +362,17 @@ class TrackingFrames:
         return ImageFont.truetype(path, self._text_px, layout_engine=ImageFont.Layout.BASIC)
 
     @staticmethod
-    def _rgb(wave: int) -> tuple[int, int, int]:
+    def _rgb(wave: int) -> _Color:
         color = object_color(wave)
         red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
         return red, green, blue
+
+
+def _shape_of(inside: NDArray[np.bool_]) -> Image.Image:
+    """Return what is covered, as Pillow takes it: 0 or 255."""
+    from PIL import Image
+
+    return Image.fromarray(inside * np.uint8(255))
 
 
 def _rim(inside: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
