@@ -83,8 +83,14 @@ def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     """Lines around a mask, (N, 2) as (x, y), closed also along the border of the image."""
     from contourpy import contour_generator
 
-    lines = contour_generator(z=np.pad(mask, 1).astype(np.float64)).lines(0.5)
-    return [np.asarray(line) - 1 for line in lines]
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return []
+    top, left = int(rows[0]), int(columns[0])
+    box = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+    lines = contour_generator(z=np.pad(box, 1).astype(np.float64)).lines(0.5)
+    corner = np.array([left - 1, top - 1])
+    return [np.asarray(line) + corner for line in lines]
 
 
 def checked_images(name: str, images: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:

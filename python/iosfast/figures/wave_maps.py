@@ -30,6 +30,9 @@ LEAST_VIEW = 0.3
 ARROWS = 9
 #: Room right of a map for its scale of colours, below and above it; and beside a histogram, inches.
 _BAR_IN, _BELOW_IN, _ABOVE_IN = 0.74, 0.06, 0.24
+#: The scale of colours: its distance from the map and width, ticks, and place of the label, inches.
+_BESIDE_IN, _WIDE_IN, _TICK_IN, _LABEL_IN = 0.07, 0.13, 0.05, 0.13
+_NUMBERS_PT = 7.0
 _COUNTS_IN, _SPEEDS_IN, _QUARTILES_IN = 0.52, 0.44, 0.4
 #: Width of the map beside a histogram, as a part of all.
 _MAP_PART = 0.46
@@ -234,10 +237,10 @@ def _histogram(axis: Axes, speeds: _Doubles, scale: ColorScale, unit: str) -> No
     edges = np.linspace(scale.low, scale.high, 41)
     inside = np.clip(speeds, scale.low, scale.high)
     counts, _ = np.histogram(inside, edges)
-    middle = (edges[1:] + edges[:-1]) / 2
-    axis.bar(
-        middle, 100 * counts / speeds.size, width=np.diff(edges), color=scale.rgb(middle) / 255
-    )
+    some = counts > 0
+    middle = ((edges[1:] + edges[:-1]) / 2)[some]
+    percent = 100 * counts[some] / speeds.size
+    axis.bar(middle, percent, width=np.diff(edges)[some], color=scale.rgb(middle) / 255)
     axis.axvspan(q25, q75, color="black", alpha=0.12, linewidth=0)
     axis.axvline(median, color="black", linewidth=1.2)
     axis.set_title(f"median {median:.2f} {unit}\nquartiles {q25:.2f} to {q75:.2f}", fontsize=8)
@@ -322,11 +325,13 @@ def _label(axis: Axes, text: str, at: Any, size: float = 7, below_pt: float = 0)
 def _lay(
     axis: Axes, scale: ColorScale, values: _Doubles, told: NDArray[np.bool_], opacity: float
 ) -> None:
+    from .pixel_image import PixelImage
+
     rgba = np.zeros((*values.shape, 4), np.uint8)
     rgba[..., :3] = scale.rgb(values)
     rgba[told, 3] = round(255 * opacity)
     view = axis.get_xlim(), axis.get_ylim()
-    axis.imshow(rgba, aspect=axis.get_aspect(), interpolation="nearest")
+    PixelImage(axis, rgba, float(axis.get_aspect()))
     axis.set_xlim(view[0])
     axis.set_ylim(view[1])
 
@@ -335,10 +340,39 @@ def _bar(figure: Figure, axis: Axes, scale: ColorScale) -> None:
     """Draw the scale of colours right of a map."""
     width, height = figure.get_size_inches()
     place = axis.get_position(original=True)
-    at = place.x1 * width + 0.07, (place.y0 + 0.05 * place.height) * height
-    beside = axes_at(figure, *at, 0.13, 0.9 * place.height * height)
+    at = place.x1 * width + _BESIDE_IN, (place.y0 + 0.05 * place.height) * height
+    high_in = 0.9 * place.height * height
+    beside = axes_at(figure, *at, _WIDE_IN, high_in)
     beside.set_label("<colorbar>")  # as those that find their place by themselves
-    scale.bar(figure, [axis], cax=beside)
+    _draw_bar(beside, scale, high_in)
+
+
+def _draw_bar(axis: Axes, scale: ColorScale, high_in: float) -> None:
+    """Draw colours and numbers beside them: an axis of Matplotlib takes four times as long."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = scale.low * scale.factor, scale.high * scale.factor
+    colors = np.asarray(scale.colors)[::-1, np.newaxis]
+    axis.set_axis_off()
+    axis.imshow(colors, aspect="auto", interpolation="nearest", extent=(0, 1, low, high))
+    axis.plot([0, 1, 1, 0, 0], [low, low, high, high, low], "k", linewidth=0.8, clip_on=False)
+    most = int(np.clip(high_in * 72 / (2 * _NUMBERS_PT), 2, 9))
+    locator = MaxNLocator(most, steps=[1, 2, 2.5, 5, 10])
+    ticks = np.asarray(locator.tick_values(low, high))
+    ticks = ticks[(ticks >= low) & (ticks <= high)]
+    # Lengths across are in widths of the bar.
+    end = np.tile([1, 1 + _TICK_IN / _WIDE_IN, np.nan], ticks.size)
+    axis.plot(end, np.repeat(ticks, 3), "k", linewidth=0.8, clip_on=False)
+    digits = max((len(f"{tick:.6g}".partition(".")[2]) for tick in ticks), default=0)
+    numbers = [f"{tick:.{digits}f}".replace("-", "\N{MINUS SIGN}") for tick in ticks.tolist()]
+    for tick, text in zip(ticks, numbers, strict=True):
+        axis.text(1 + 2 * _TICK_IN / _WIDE_IN, tick, text, fontsize=_NUMBERS_PT, va="center")
+    # Digits are 0.64 of the size of the letters wide.
+    numbers_in = 0.64 * _NUMBERS_PT / 72 * max(map(len, numbers), default=0)
+    at = 1 + (2 * _TICK_IN + numbers_in + _LABEL_IN) / _WIDE_IN, (low + high) / 2
+    axis.text(*at, scale.label, fontsize=8, rotation="vertical", ha="center", va="center")
+    axis.set_xlim(0, 1)
+    axis.set_ylim(low, high)
 
 
 def _shape(measurement: Measurement) -> tuple[int, int]:
@@ -363,6 +397,8 @@ def _ground(
     wave: NDArray[np.bool_] | None = None,
 ) -> None:
     """Draw the image with a bar of scale, or the part of it in which a wave is."""
+    from .pixel_image import PixelImage
+
     shape = _shape(measurement)
     axis.set_axis_off()
     if image is None:
@@ -371,7 +407,7 @@ def _ground(
         ground = checked_images("image", image, shape)
         if ground.ndim == 2:
             ground = ColorScale.of_images(ground).rgb(ground)
-    axis.imshow(ground, aspect=_aspect(measurement), interpolation="nearest")
+    PixelImage(axis, ground, _aspect(measurement))
     zoom, x, y = 1.0, shape[1] / 2, shape[0] / 2
     if wave is not None and wave.any():
         rows, columns = np.nonzero(wave)

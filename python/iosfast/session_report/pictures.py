@@ -15,7 +15,7 @@ from .. import figures
 from ..figures.parts import clock
 from ..maps import Maps
 from ..video_frames import TrackingFrames
-from .waves import EpisodeResult, WaveResult
+from .waves import EpisodeResult, WaveResult, images_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -143,7 +143,7 @@ def frames_of(maps: Maps, result: EpisodeResult, size_px: int) -> TrackingFrames
     """Return the pictures of the video of an episode."""
     assert result.measurement is not None
     last = result.first + result.masks.shape[1]
-    images = np.asarray(maps.binned[maps.info.map_bins()[result.first : last]])
+    images = images_of(maps, result.first, last)
     change = np.asarray(maps.rgb[result.first : last])
     scale = figures.ColorScale.of(maps.recipe)
     return TrackingFrames(images, result.masks, result.measurement, change, scale, size_px)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -238,7 +239,7 @@ def _result(
     notes: list[str],
 ) -> EpisodeResult:
     last = first + masks.shape[1]
-    images = np.asarray(maps.binned[maps.info.map_bins()[first:last]])
+    images = images_of(maps, first, last)
     sides = {w.label: w.hemisphere for w in told.episode.waves if w.hemisphere is not None}
     labels = [names[n] for n in kept.tolist()]
     measurement = measure(
@@ -272,6 +273,14 @@ def _result(
             )
         )
     return EpisodeResult(told.episode, first, measurement, masks[kept], tuple(waves), tuple(notes))
+
+
+def images_of(maps: Maps, first: int, last: int) -> NDArray[Any]:
+    """Return the mean images of maps, from a number on and up to another one."""
+    bins = maps.info.map_bins()[first:last]
+    if (np.diff(bins) == 1).all():  # a part of a file is not read before it is needed
+        return np.asarray(maps.binned[bins[0] : bins[-1] + 1])
+    return np.asarray(maps.binned[bins])
 
 
 def _amplitude(change: NDArray[np.float32], masks: NDArray[np.bool_], no_change: float) -> float:
