@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -15,6 +16,7 @@ import iosfast
 from iosfast import Recipe, WriteError, figures
 from iosfast.figures import ColorScale
 from iosfast.figures.parts import bar_length_mm, clock, outlines
+from iosfast.figures.pixel_image import PixelImage
 
 SHAPE = (80, 100)
 SIZE_MM = 0.05
@@ -288,3 +290,40 @@ def test_files_that_cannot_be_written(tmp_path):
 def test_figures_are_imported_without_matplotlib():
     code = "import sys, iosfast.figures, iosfast.video; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("shape", "channels"), [((37, 53), 3), ((37, 53), 4), ((200, 90), 3)])
+@pytest.mark.parametrize("view", [None, (10.2, 40.7, 30.1, 5.5)])
+def test_pixels_are_drawn_as_matplotlib_draws_the_nearest_ones(shape, channels, view):
+    colors = np.random.default_rng(3).integers(0, 256, (*shape, channels)).astype(np.uint8)
+    if channels == 4:
+        colors[..., 3] = np.where(colors[..., 3] > 90, 255, 0)
+    drawn = []
+    for own in (True, False):
+        figure = Figure(figsize=(3.1, 2.7), dpi=97)
+        axis = figure.add_axes((0.06, 0.11, 0.83, 0.7))
+        axis.set_axis_off()
+        if own:
+            PixelImage(axis, colors, 1.5)
+        else:
+            axis.imshow(colors, aspect=1.5, interpolation="nearest")
+        if view:
+            axis.set_xlim(view[:2])
+            axis.set_ylim(view[2:])
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        drawn.append(np.asarray(canvas.buffer_rgba()).astype(int))
+    assert np.ptp(drawn[0]) > 200
+    # Where a pixel of the figure is between two of the image, either is the nearest.
+    assert (abs(drawn[0] - drawn[1]).max(axis=2) > 1).mean() < 0.02
+
+
+def test_pixels_out_of_view_are_not_drawn():
+    figure = Figure(figsize=(1, 1), dpi=50)
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set_axis_off()
+    PixelImage(axis, np.zeros((8, 8, 3), np.uint8), 1.0)
+    axis.set_xlim(20, 28)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    assert (np.asarray(canvas.buffer_rgba()) == 255).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _UNITS = {"dff": "dF/F (%)", "ratio": "ratio F/F0", "difference": "difference (counts)"}
+
+
+#: Values of which the percentiles of images are taken, about; and that are coloured at a time.
+_SAMPLE, _AT_ONCE = 1 << 18, 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,22 +79,36 @@ class ColorScale:
 
     @classmethod
     def of_images(cls, images: NDArray[Any], label: str = "", colors: str = "gray") -> Self:
-        """Return a scale from the 1st to the 99.5th percentile of what is finite in images."""
+        """Return a scale from the 1st to the 99.5th percentile of what is finite in images.
+
+        Of a stack, or of large images, those of some evenly spread images and pixels.
+        """
         sample = images[:: max(1, len(images) // 16)] if images.ndim == 3 else images
+        every = max(1, math.isqrt(sample.size // _SAMPLE))
+        sample = sample[..., ::every, ::every]
         told = sample[np.isfinite(sample)]
         low, high = np.percentile(told, (1, 99.5)).tolist() if told.size else (0.0, 1.0)
         return cls(low, high if high > low else low + 1, label, colors)
 
     def indices(self, images: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the number of the colour of each value; of those that are not finite, 0."""
+        values = np.atleast_1d(images)
+        found = np.empty(values.shape, np.uint8)
+        # A part at a time, which stays in the cache.
+        rows = max(1, _AT_ONCE * len(values) // max(1, values.size))
+        for first in range(0, len(values), rows):
+            found[first : first + rows] = self._some_indices(values[first : first + rows])
+        return found.reshape(np.shape(images))
+
+    def _some_indices(self, values: NDArray[Any]) -> NDArray[np.float32]:
         last = len(self.colors) - 1
-        index: NDArray[np.float32] = np.subtract(images, np.float32(self.low), dtype=np.float32)
+        index: NDArray[np.float32] = np.subtract(values, np.float32(self.low), dtype=np.float32)
         index *= np.float32(last / (self.high - self.low))
         index += np.float32(0.5)
         np.clip(index, 0, last, out=index)
-        if np.asarray(images).dtype.kind == "f":
-            index[~np.isfinite(images)] = 0
-        return index.astype(np.uint8)
+        if values.dtype.kind == "f":
+            index[~np.isfinite(values)] = 0
+        return index
 
     def rgb(self, images: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the colours of values, uint8 (..., 3); those that are not finite are the first."""

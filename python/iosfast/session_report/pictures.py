@@ -59,7 +59,7 @@ def data_uri(data: bytes, kind: str) -> str:
 
 def _picture(image: Image.Image, alt: str, caption: str = "", kind: str = "") -> Picture:
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=QUALITY, method=1)
+    image.save(buffer, "WEBP", quality=QUALITY, method=0)
     source = data_uri(buffer.getvalue(), "image/webp")
     return Picture(source, image.width, image.height, alt, caption, kind)
 
