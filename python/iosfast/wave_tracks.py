@@ -35,8 +35,8 @@ WAKE_MAPS = 18
 ORDER_MAPS = 12
 #: A track of which more than this part is in the wake of a front is no front.
 _LED = 0.5
-#: Bytes of maps that are read at a time.
-BLOCK_BYTES = 32 << 20
+#: Bytes of maps that are read at a time: few, since new memory costs more than a few calls.
+BLOCK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -185,8 +185,10 @@ class Track:
 
     def swept(self, grid: tuple[int, int]) -> int:
         """Cells covered in any map."""
-        everything = np.concatenate(list(self.cells.values()))
-        return int(np.unique(everything[:, 0] * grid[1] + everything[:, 1]).size)
+        covered = np.zeros(grid, bool)
+        for cells in self.cells.values():
+            covered[cells[:, 0], cells[:, 1]] = True
+        return int(np.count_nonzero(covered))
 
 
 def follow(course: Course, sign: int, reach_cells: float, least_cells: int) -> list[Track]:
@@ -242,6 +244,7 @@ def follow(course: Course, sign: int, reach_cells: float, least_cells: int) -> l
 def _distances(patch: _Cells, others: _Cells) -> NDArray[np.float64]:
     """Distance of each cell to the nearest of the others, (N,)."""
     nearest = np.full(len(patch), np.inf)
+    patch, others = patch.astype(np.int32), others.astype(np.int32)  # half the bytes
     for first in range(0, len(others), 256):
         part = others[first : first + 256]
         down, across = (patch[:, axis, np.newaxis] - part[:, axis] for axis in (0, 1))
