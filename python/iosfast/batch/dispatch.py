@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -23,6 +24,12 @@ _REPORT_S = 0.5
 
 #: Short recordings go to a worker together: so many, of so many bytes in all.
 _TOGETHER, _TOGETHER_BYTES = 64, 1 << 30
+
+#: Of those, one is read while so many in all are at work; the others are written.
+_AT_ONCE = 4
+
+#: Tasks of this process that have only to write.
+_writing = threading.BoundedSemaphore(2)
 
 
 @dataclass
@@ -154,7 +161,7 @@ class Dispatch:
     def _submit(self, completed: Any) -> None:
         """Keep workers busy: some tasks more than they have threads wait at the scheduler."""
         slots = self._cluster.slots()
-        most = slots + max(1, slots // 2) if self._cluster.workers else max(64, 2 * slots)
+        most = 2 * slots + max(1, slots // 2) if self._cluster.workers else max(64, 2 * slots)
         while len(self._running) < most:
             jobs = self._next(slots)
             if not jobs:
@@ -206,12 +213,15 @@ def reads_anything(steps: Iterable[str]) -> bool:
 
 
 def _perform(tasks: tuple[Task, ...]) -> tuple[Outcome, ...]:
-    """Run in a worker, one after the other; while one waits for the disk, the next begins."""
-    worker = needed("distributed").get_worker()
+    """Run in a worker: while what was read is written, the next recording begins.
+
+    After the last one the worker takes what comes next, unless much waits for the disk already.
+    """
+    distributed = needed("distributed")
+    worker = distributed.get_worker()
+    last = 0.0
 
     def run(task: Task, free: threading.Event) -> Outcome:
-        last = 0.0
-
         def report(told: dict[str, Any]) -> None:
             nonlocal last
             now = time.monotonic()
@@ -225,14 +235,28 @@ def _perform(tasks: tuple[Task, ...]) -> tuple[Outcome, ...]:
             free.set()
 
     begun = []
-    with ThreadPoolExecutor(2, "iosfast-task") as pool:
+    with ThreadPoolExecutor(_AT_ONCE, "iosfast-task") as pool:
         for task in tasks:
             free = threading.Event()
             begun.append(pool.submit(run, task, free))
             free.wait()
-    outcomes = tuple(each.result() for each in begun)
-    keep_markers(tasks, outcomes)
+        with _given_back(distributed):
+            outcomes = tuple(each.result() for each in begun)
+            keep_markers(tasks, outcomes)
     return outcomes
+
+
+@contextmanager
+def _given_back(distributed: Any) -> Iterator[None]:
+    """Let the worker take its next task meanwhile."""
+    if not _writing.acquire(blocking=False):
+        yield
+        return
+    try:
+        distributed.secede()
+        yield
+    finally:
+        _writing.release()
 
 
 def _error_in(result: Any) -> Any:

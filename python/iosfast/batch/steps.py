@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,9 @@ from .settings import (
 from .sources import Source
 from .splitting import Parts, preprocess_parts
 
+#: Matplotlib draws in one thread at a time; the next recording may be read meanwhile.
+_drawing = threading.Lock()
+
 #: Tables of the step ``measure``.
 TABLES = ("events", "frames", "published")
 
@@ -48,6 +52,8 @@ class Work:
         Of the recording's results.
     progress : callable
         Called with the bytes of the recording that are done, and in all.
+    read : callable
+        Called when nothing more of the recording is to be read.
     parts : Parts or None
         If the recording is split.
     """
@@ -58,6 +64,7 @@ class Work:
     settings: Settings
     threads: int
     progress: Callable[[int, int], None]
+    read: Callable[[], None] = lambda: None
     parts: Parts | None = None
 
 
@@ -101,6 +108,12 @@ class Step:
 def _preprocess(work: Work) -> Made:
     size = sum(path.stat().st_size for path in work.source.files())
     out = work.folder / "maps"
+
+    def progress(done: int, total: int) -> None:
+        work.progress(size * done // max(1, total), size)
+        if done >= total:
+            work.read()
+
     found: Any
     if work.parts is not None:
         found = preprocess_parts(work.source, work.settings, work.parts, out, work.threads)
@@ -112,15 +125,16 @@ def _preprocess(work: Work) -> Made:
             out=out,
             overwrite=True,
             threads=work.threads,
-            progress=lambda done, total: work.progress(size * done // max(1, total), size),
+            progress=progress,
         )
     every: dict[str, Maps] = found if isinstance(found, dict) else {"": found}
     if work.settings.picture:
         from ..figures import contact_sheet
 
-        for maps in every.values():
-            assert maps.path is not None
-            contact_sheet(maps, maps.path / "contact_sheet.png")
+        with _drawing:
+            for maps in every.values():
+                assert maps.path is not None
+                contact_sheet(maps, maps.path / "contact_sheet.png")
     return preprocessed(every)
 
 

@@ -113,12 +113,17 @@ class Outcome:
     retried: int = 0
 
 
+def _nothing() -> None:
+    """Tell nobody."""
+
+
 def perform(
-    task: Task, report: Reports = lambda told: None, computed: Callable[[], None] = lambda: None
+    task: Task, report: Reports = lambda told: None, free: Callable[[], None] = _nothing
 ) -> Outcome:
     """Do the steps of a task; whatever goes wrong is told in what is returned.
 
-    `computed` is called when the last step has only to wait for the disk: another task can begin.
+    `free` is called when another task can begin: when the last step has read the recording, or has
+    only to wait for the disk.
     """
     folder = Path(task.folder)
     if task.part is not None:
@@ -132,8 +137,8 @@ def perform(
             for step in task.steps:
                 for attempt in range(task.retries + 1):
                     try:
-                        free = computed if step == task.steps[-1] else None
-                        identity, outcome = _step(task, BY_NAME[step], folder, report, free)
+                        last = free if step == task.steps[-1] else _nothing
+                        identity, outcome = _step(task, BY_NAME[step], folder, report, last)
                         break
                     except (OSError, ValueError) as error:
                         if attempt == task.retries or not is_transient(error):
@@ -161,7 +166,7 @@ def keep_markers(tasks: Iterable[Task], outcomes: Iterable[Outcome]) -> None:
 
 
 def _step(
-    task: Task, step: Step, folder: Path, report: Reports, computed: Callable[[], None] | None
+    task: Task, step: Step, folder: Path, report: Reports, free: Callable[[], None]
 ) -> tuple[Identity, StepOutcome]:
     """Do a step if it is missing or stale."""
     identity = identity_for(task.source, folder, step)
@@ -179,12 +184,11 @@ def _step(
     report({"step": step.name, "done": 0, "bytes": identity.nbytes})
     begin = time.monotonic()
     Marker.remove(folder, step.name)  # before anything of it is replaced
-    made = step.run(_work(task, step, folder, report, identity))
+    made = step.run(_work(task, step, folder, report, identity, free))
     if step.reads_source:
         rate = identity.nbytes / max(1e-9, time.monotonic() - begin)
         made = replace(made, facts={**made.facts, "bytes_s": round(rate)})
-    if computed is not None:
-        computed()
+    free()
     finish(task, step, folder, identity, made)
     return identity, StepOutcome(
         step.name, reason, time.monotonic() - begin, made.facts, made.notes
@@ -224,7 +228,12 @@ def parts_of(task: Task, step: Step, folder: Path, identity: Identity) -> Parts:
 
 
 def _work(
-    task: Task, step: Step, folder: Path, report: Reports, identity: Identity | None = None
+    task: Task,
+    step: Step,
+    folder: Path,
+    report: Reports,
+    identity: Identity | None = None,
+    read: Callable[[], None] = _nothing,
 ) -> Work:
     parts = None
     if identity is not None and task.parts > 1 and step.reads_source:
@@ -237,6 +246,7 @@ def _work(
         settings=task.settings,
         threads=task.threads,
         progress=lambda done, total: report({"step": step.name, "done": done, "bytes": total}),
+        read=read,
     )
 
 
