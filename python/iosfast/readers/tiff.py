@@ -26,6 +26,7 @@ from .ome_set import ome_runs, set_files
 from .pixels import PixelRecording, Run
 from .recording import ClockName, Recording, Times
 from .tiff_parsing import (
+    begin_of,
     check_frame,
     directory_of,
     frame_shape,
@@ -216,8 +217,11 @@ def _imagej_channels(tif: tifffile.TiffFile) -> tuple[str, ...]:
 
 def is_single_frame(path: Path) -> bool | None:
     """Tell whether a TIFF file holds exactly one frame; None if it is cut too early to tell."""
-    if is_cut_early(path):
+    begin = begin_of(path)
+    if begin.cut:
         return None
+    if begin.directory is not None and begin.directory.following:
+        return False
     with opened(path) as tif:
         return has_one_frame(path, tif)
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self
 
@@ -28,6 +28,8 @@ LAYOUT_TAGS = frozenset(
 )
 _MEANING = ("shape", "dtype", "photometric", "samplesperpixel", "fillorder", "predictor")
 _INVERTED, _COLOUR = 0, (2, 3, 5, 6)  # of PhotometricInterpretation: RGB, palette, CMYK, YCbCr
+_IS_LAYOUT = np.zeros(1 << 16, np.bool_)
+_IS_LAYOUT[list(LAYOUT_TAGS)] = True
 _VALUE_BYTES = np.zeros(256, np.int64)
 _VALUE_BYTES[[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]] = [1, 1, 2, 4, 8, 1, 1, 2, 4, 8]
 _VALUE_BYTES[[11, 12, 13, 16, 17, 18]] = [4, 8, 4, 8, 8, 8]
@@ -149,7 +151,7 @@ class DirectoryFormat:
         entries = np.frombuffer(body, self.tag, tags)
         following = int(np.frombuffer(body, self.pointer, 1, tags * self.tag.itemsize)[0])
         sizes = _VALUE_BYTES[np.minimum(entries["type"], 255)] * entries["count"].astype(np.int64)
-        is_layout = np.isin(entries["code"], list(LAYOUT_TAGS))
+        is_layout = _IS_LAYOUT[entries["code"]]
         if (sizes[is_layout & (entries["count"] > 0)] == 0).any():
             raise ReadError(f"is damaged: a tag in its directory at byte {offset} has no type")
         outside = sizes > self.pointer.itemsize
@@ -177,34 +179,59 @@ def is_stream(mode: int) -> bool:
 
 def is_cut_early(path: Path, frame: int | None = None) -> bool:
     """Tell whether a TIFF file ends before it tells where the first pixels are."""
+    return begin_of(path, frame).cut
+
+
+class Begin(NamedTuple):
+    """How a file begins.
+
+    Attributes
+    ----------
+    cut : bool
+        Whether it ends before it tells where the first pixels are.
+    directory : Directory or None
+        The first, if there is one that can be read.
+    """
+
+    cut: bool
+    directory: Directory | None = None
+
+
+def begin_of(path: Path, frame: int | None = None) -> Begin:
+    """Look at the first directory of a TIFF file, which need not be one."""
     try:
         about = os.stat(path)
         if is_stream(about.st_mode):
             raise ReadError("is no file, but a pipe or device", path, frame)
         with path.open("rb") as file:
-            return _ends_early(file, about.st_size)
+            return _begin(file, about.st_size)
     except OSError as error:
         reason = "does not exist" if not os.path.lexists(path) else f"{error.strerror}"
         raise ReadError(reason, path, frame) from None
 
 
-def _ends_early(file: BinaryIO, size: int) -> bool:
+def _begin(file: BinaryIO, size: int) -> Begin:
     head = file.read(16)
     if len(head) < 8:
-        return any(head.startswith(magic[: len(head)]) for magic in MAGIC)
+        return Begin(any(head.startswith(magic[: len(head)]) for magic in MAGIC))
     if not head.startswith(MAGIC):
-        return False
-    form = DirectoryFormat("<" if head[:1] == b"I" else ">", head[:4] in MAGIC[2:])
+        return Begin(False)
+    form = _form_of(head[:4])
     if form.big and len(head) < 16:
-        return True
+        return Begin(True)
     first = int(np.frombuffer(head, form.pointer, 1, 8 if form.big else 4)[0])
     if first >= size:
-        return True
+        return Begin(True)
     try:
         directory = form.read(file, first)
     except ReadError:
-        return False
-    return directory is None or directory.layout_end > size
+        return Begin(False)
+    return Begin(directory is None or directory.layout_end > size, directory)
+
+
+@cache
+def _form_of(magic: bytes) -> DirectoryFormat:
+    return DirectoryFormat("<" if magic[:1] == b"I" else ">", magic in MAGIC[2:])
 
 
 def directory_of(tif: tifffile.TiffFile, page: Any) -> Directory:
