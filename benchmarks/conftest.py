@@ -121,6 +121,12 @@ def note(request):
 
 
 @pytest.fixture
+def row(request) -> Callable[[Row], None]:
+    """Takes rows of the table that a benchmark has measured in its own way."""
+    return request.config.iosfast_table.rows.append
+
+
+@pytest.fixture
 def section(request) -> Callable[[str], list[str]]:
     """Lines of a section of the results, by its title."""
     sections = request.config.iosfast_table.sections

@@ -25,7 +25,8 @@ import psutil
 from some_archives import results, write_folder, write_tiff
 
 import iosfast
-from iosfast.batch.planning import Plan, task_of, write_batch_file
+from iosfast.batch.place import write_batch_file
+from iosfast.batch.planning import Plan, task_of
 from iosfast.batch.tasks import perform
 from iosfast.simulate import Noise, Simulation, Wave
 
@@ -149,7 +150,7 @@ class Killing:
         if not plan.to_do:
             return False
         self._out.mkdir(exist_ok=True)
-        write_batch_file(plan, [self._archive])
+        write_batch_file(plan.out, [self._archive])
         child = os.fork()
         if child == 0:
             with contextlib.suppress(BaseException):

@@ -15,15 +15,18 @@ from uuid import uuid4
 from .cluster import ALLOWED_FAILURES, Cluster
 from .extras import needed
 from .faults import line_of
-from .steps import BY_NAME
 from .tasks import Outcome, Task, keep_markers, perform, with_source, without_source
 
 #: The topic of the events by which workers tell how far they are.
 TOPIC = "iosfast"
 _REPORT_S = 0.5
 
-#: Short recordings go to a worker together: so many, of so many bytes in all.
-_TOGETHER, _TOGETHER_BYTES = 64, 1 << 30
+#: Short recordings go to a worker together: so many, of so many bytes in all, which is half a
+#: minute of a disk that turns.
+_TOGETHER, _TOGETHER_BYTES = 64, 4 << 30
+
+#: How long the number of workers is taken to stay as it was.
+_SLOTS_S = 2.0
 
 #: Of those, one is read while so many in all are at work; the others are written.
 _AT_ONCE = 4
@@ -80,6 +83,7 @@ class Dispatch:
         self._ready: deque[_Job] = deque()
         self._suspects: deque[_Job] = deque()
         self._running: dict[Any, list[_Job]] = {}
+        self._slots, self._slots_until = 1, 0.0
 
     def run(
         self,
@@ -160,7 +164,7 @@ class Dispatch:
 
     def _submit(self, completed: Any) -> None:
         """Keep workers busy: some tasks more than they have threads wait at the scheduler."""
-        slots = self._cluster.slots()
+        slots = self._slots_now()
         most = 2 * slots + max(1, slots // 2) if self._cluster.workers else max(64, 2 * slots)
         while len(self._running) < most:
             jobs = self._next(slots)
@@ -180,6 +184,12 @@ class Dispatch:
             self._running[future] = jobs
             completed.add(future)
 
+    def _slots_now(self) -> int:
+        """Ask the scheduler now and then only: an answer takes as long as a short recording."""
+        if (now := time.monotonic()) >= self._slots_until:
+            self._slots, self._slots_until = self._cluster.slots(), now + _SLOTS_S
+        return self._slots
+
     def _next(self, slots: int) -> list[_Job]:
         """What was read is finished first; then the disk that is least busy; suspects come last."""
         if self._ready:
@@ -195,8 +205,12 @@ class Dispatch:
 
 
 def _together(waiting: deque[_Job], slots: int) -> list[_Job]:
-    """Take short recordings that go to a worker as one; fewer towards the end, so that all end."""
-    most = min(_TOGETHER, max(1, len(waiting) // (2 * slots)))
+    """Take short recordings that go to a worker as one; fewer towards the end, so that all end.
+
+    Where there is one worker, nobody else could take them.
+    """
+    share = len(waiting) if slots == 1 else len(waiting) // (2 * slots)
+    most = min(_TOGETHER, max(1, share))
     jobs = [waiting.popleft()]
     nbytes = jobs[0].nbytes
     while waiting and len(jobs) < most and jobs[0].short and waiting[0].short:
@@ -205,11 +219,6 @@ def _together(waiting: deque[_Job], slots: int) -> list[_Job]:
             break
         jobs.append(waiting.popleft())
     return jobs
-
-
-def reads_anything(steps: Iterable[str]) -> bool:
-    """Tell whether one of some steps reads the recording itself."""
-    return any(BY_NAME[name].reads_source for name in steps)
 
 
 def _perform(tasks: tuple[Task, ...]) -> tuple[Outcome, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from .planning import size_of, time_of
+from .quantities import size_of, time_of
 from .tasks import Outcome
 
 _LINE_S = 30.0

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from .. import __version__
 from ..staging import file_beside
-from .planning import size_of
+from .quantities import size_of
 from .summary import EVENTS, SUMMARY, Row
 from .tasks import LOG
 

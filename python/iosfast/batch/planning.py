@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..errors import ReadError, WriteError
-from ..staging import file_beside
-from .discovery import BATCH_FILE, Discovery, Found, Join, discover
+from ..errors import ReadError
+from .discovery import Discovery, Found, Join, discover
 from .disks import Disk, disk_of
 from .identity import Identity
 from .manifest import Entry, Manifest
 from .markers import MARKERS, Marker
+from .place import folder_of, labels_of
 from .settings import Settings
 from .sources import Source
 from .steps import STEPS, Step
-from .tasks import COMPARED, LOCK, LOG, Task, examined, inputs_of, options_of
-
-FORMAT = "iosfast batch"
-
-#: Part of a recording's bytes that its results take, at 60 frames a second and one bin a second:
-#: per bin, 2 bytes of a mean image and 7 of a fifth of a map, for 60 frames of 2 bytes a pixel.
-OUTPUT_PART = (2 + 7 / 5) / 120
+from .tasks import COMPARED, LOG, Task, examined, inputs_of, options_of
 
 #: A recording is split into so many parts at most.
 MOST_PARTS = 64
-
-#: Bytes a second that are assumed of a disk until some were measured.
-ASSUMED_BYTES_S = {True: 150e6, False: 1e9, None: 110e6}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +46,11 @@ class Planned:
     reasons: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
 
+    @property
+    def reads_source(self) -> bool:
+        """Whether the recording itself is to be read."""
+        return any(step.reads_source and step.name in self.reasons for step in STEPS)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -77,33 +70,7 @@ class Plan:
     @property
     def bytes_to_read(self) -> int:
         """Bytes of the recordings that are to be read."""
-        return sum(each.nbytes for each in self.to_do if _reads(each))
-
-    def estimate(self) -> tuple[float, list[str]]:
-        """Return seconds that reading takes, where disks are read at once, and what that rests on.
-
-        By what was measured here before, else by what such disks do.
-        """
-        by_disk: dict[Disk, int] = {}
-        for each in self.to_do:
-            if _reads(each) and each.disk is not None:
-                by_disk[each.disk] = by_disk.get(each.disk, 0) + each.nbytes
-        longest, lines = 0.0, []
-        for disk, nbytes in by_disk.items():
-            measured = self.rates.get(disk.name)
-            rate = measured or ASSUMED_BYTES_S[disk.spinning]
-            kind = {True: "spinning", False: "solid state", None: "of unknown kind"}[disk.spinning]
-            how = "measured here before" if measured else "assumed"
-            longest = max(longest, nbytes / rate)
-            lines.append(
-                f"{disk.name} ({kind}): {size_of(nbytes)} at {rate / 1e9:.2f} GB/s ({how}): "
-                f"{time_of(nbytes / rate)}"
-            )
-        return longest, lines
-
-
-def _reads(planned: Planned) -> bool:
-    return any(step.reads_source and step.name in planned.reasons for step in STEPS)
+        return sum(each.nbytes for each in self.to_do if each.reads_source)
 
 
 def plan_batch(
@@ -127,7 +94,7 @@ def plan_batch(
     ValueError
         If two recordings have one name, or options do not fit.
     """
-    labels = _labels(archives, out)
+    labels = labels_of(archives, out)
     found = discover(labels, out, exclude=exclude, join=join)
     named = _named(manifest, found)  # which takes from those that were found
     recordings = [*found.found, *named]
@@ -146,80 +113,6 @@ def plan_batch(
         (*found.notes, *_useless(manifest, recordings)),
         _rates(planned, out),
     )
-
-
-def _labels(archives: Sequence[Path], out: Path) -> list[tuple[str, Path]]:
-    """Give every archive a label, which it keeps as long as the results are there."""
-    known = read_labels(out)
-    by_label: dict[str, str] = {label: root for root, label in known.items()}
-    labels = []
-    for archive in dict.fromkeys(Path(os.path.abspath(path)) for path in archives):
-        label = known.get(str(archive))
-        if label is None:
-            base = "" if archive.is_file() else archive.name or "root"
-            if archive.is_file():
-                base = archive.parent.name or "root"
-            label, number = base, 2
-            while label in by_label and _is_another(Path(by_label[label]), archive):
-                label, number = f"{base}-{number}", number + 1
-            by_label[label] = str(archive if not archive.is_file() else archive.parent)
-        labels.append((f"{label}/{archive.name}" if archive.is_file() else label, archive))
-    return labels
-
-
-def _is_another(root: Path, archive: Path) -> bool:
-    """Tell whether a label belongs to another archive, which is still there."""
-    return root.exists() and root != (archive.parent if archive.is_file() else archive)
-
-
-def read_labels(out: Path) -> dict[str, str]:
-    """Return labels of archives by their paths, as an earlier run of this batch has them."""
-    try:
-        told = json.loads((out / BATCH_FILE).read_bytes())
-        return {str(root): str(label) for root, label in told["archives"].items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ReadError(f"is damaged ({error})", out / BATCH_FILE) from error
-
-
-def write_batch_file(plan: Plan, archives: Sequence[Path]) -> None:
-    """Write what tells that a folder is a batch, with the labels of its archives."""
-    labels = {**read_labels(plan.out), **{
-        str(root if root.is_dir() else root.parent): label.partition("/")[0]
-        for label, root in _labels(archives, plan.out)
-    }}  # fmt: skip
-    told = {
-        "format": FORMAT,
-        "format_version": 1,
-        "iosfast_version": __version__,
-        "archives": labels,
-    }
-    with file_beside(plan.out / BATCH_FILE) as work:
-        work.write_text(json.dumps(told, indent=1) + "\n", encoding="ascii")
-
-
-def is_batch(out: Path) -> bool:
-    """Tell whether a folder holds the results of a batch."""
-    try:
-        told = json.loads((out / BATCH_FILE).read_bytes())
-        return bool(told["format"] == FORMAT)
-    except (OSError, ValueError, TypeError, KeyError):
-        return False
-
-
-def check_out(out: Path, resume: bool) -> None:
-    """Raise WriteError unless a batch may be begun, or gone on with, in a folder."""
-    if (out.is_symlink() and not out.exists()) or (out.exists() and not out.is_dir()):
-        raise WriteError(f"{out}: exists and is no folder; choose another out")
-    if not out.is_dir() or is_batch(out):
-        if is_batch(out) and not resume:
-            raise WriteError(f"{out}: holds a batch already; resume goes on with it")
-        return
-    left = f".{Path(BATCH_FILE).stem}.partial-"
-    strange = sorted(n for n in os.listdir(out) if n != LOCK and not n.startswith(left))
-    if strange:
-        raise WriteError(f"{out}: exists and holds other files ({strange[0]}); choose another out")
 
 
 def _named(manifest: Manifest, found: Discovery) -> list[Found]:
@@ -323,11 +216,6 @@ def reasons_of(
     return reasons
 
 
-def folder_of(out: Path, name: str) -> Path:
-    """Return the folder of a recording's results."""
-    return out.joinpath(*(part for part in name.split("/") if part not in ("", ".", "..")))
-
-
 def _check_names(planned: Sequence[Planned]) -> None:
     own = {step.folder for step in STEPS} | {MARKERS, LOG}
     names: set[str] = set()
@@ -378,68 +266,3 @@ def task_of(planned: Planned, plan: Plan, split_bytes: int, **options: Any) -> T
         steps=tuple(step.name for step in plan.steps),
         **options,
     )
-
-
-def describe(plan: Plan, most: int | None = None) -> list[str]:
-    """Return the plan as lines for people; of recordings, at most so many that are to be done."""
-    lines = []
-    for each in plan.recordings:
-        label = f" [{each.animal}{', ' * bool(each.animal and each.condition)}{each.condition}]"
-        label = "" if label == " []" else label
-        if each.problem:
-            lines.append(f"{each.name}{label}: CANNOT BE DONE: {each.problem}")
-        elif each.reasons:
-            lines.append(
-                f"{each.name}{label}: {size_of(each.nbytes)}; {told_reasons(each.reasons)}"
-            )
-        elif most is None:
-            lines.append(f"{each.name}{label}: {size_of(each.nbytes)}; up to date")
-    if most is not None and len(lines) > most:
-        lines[most:] = [f"... and {len(lines) - most:,} more"]
-    to_do, total = plan.to_do, sum(each.nbytes for each in plan.recordings)
-    lines += [f"note: {note}" for note in plan.notes]
-    lines.append(
-        f"{len(plan.recordings):,} recordings, {size_of(total)}; {len(to_do):,} to do, of which "
-        f"{size_of(plan.bytes_to_read)} are to be read"
-    )
-    needed = int(plan.bytes_to_read * OUTPUT_PART)
-    place = plan.out
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if to_do:
-        seconds, told = plan.estimate()
-        lines += told
-        lines.append(
-            f"reading takes about {time_of(seconds)}, if the disks are read at once and nothing "
-            f"else limits; results take about {size_of(needed)} at 60 Hz, {size_of(free)} are free"
-        )
-        if needed > free:
-            lines.append(f"warning: {plan.out} is too small for the results")
-    return lines
-
-
-def told_reasons(reasons: Mapping[str, str]) -> str:
-    """Put steps that are done for the same reason together."""
-    by_reason: dict[str, list[str]] = {}
-    for step, reason in reasons.items():
-        by_reason.setdefault(reason, []).append(step)
-    return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in by_reason.items())
-
-
-def size_of(nbytes: float) -> str:
-    """Return a number of bytes for people."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if nbytes < 999.5 or unit == "TB":
-            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.3g} {unit}"
-        nbytes /= 1000
-    raise AssertionError
-
-
-def time_of(seconds: float) -> str:
-    """Return a time for people."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    hours, rest = divmod(minutes, 60)
-    return f"{hours} h {rest:02} min" if hours else f"{minutes} min"

@@ -15,22 +15,16 @@ from ..errors import WriteError
 from ..recipe import Recipe, RecipeName
 from .cluster import Cluster, available_cores, available_memory, other_cluster, own_cluster
 from .discovery import Join
-from .dispatch import TOPIC, Dispatch, reads_anything
+from .dispatch import TOPIC, Dispatch
 from .display import display_for
 from .extras import needed
 from .faults import line_of
 from .locks import locked
 from .manifest import Manifest
 from .pages import INDEX, write_index
-from .planning import (
-    Plan,
-    Planned,
-    check_out,
-    describe,
-    plan_batch,
-    task_of,
-    write_batch_file,
-)
+from .place import check_out, write_batch_file
+from .plan_text import describe
+from .planning import Plan, plan_batch, task_of
 from .settings import Settings, recipe_of
 from .steps import chosen_steps
 from .summary import SUMMARY, Row, row_of, write_events, write_summary
@@ -222,7 +216,7 @@ def batch(
     with _alone(place):
         check_out(place, resume)
         plan = planned()
-        write_batch_file(plan, paths)
+        write_batch_file(plan.out, paths)
         for line in describe(plan, most=_LINES):
             say(line)
         readers = {
@@ -347,7 +341,7 @@ def _compute(
     outcomes: dict[str, Outcome],
 ) -> None:
     order = sorted(plan.to_do, key=lambda each: -each.nbytes)  # so that no long one comes last
-    sizes = {each.name: each.nbytes if _reads(each) else 0 for each in order}
+    sizes = {each.name: each.nbytes if each.reads_source else 0 for each in order}
     made = {each.name: task_of(each, plan, **options) for each in order}
     with power.cluster(sum(task.parts for task in made.values())) as cluster:
         for line in _about(cluster, readers):
@@ -363,7 +357,7 @@ def _compute(
                 (
                     replace(made[each.name], threads=cluster.threads),
                     each.disk.name if each.disk else "",
-                    each.nbytes if _reads(each) else None,
+                    each.nbytes if each.reads_source else None,
                 )
                 for each in order
             )
@@ -374,10 +368,6 @@ def _compute(
             finally:
                 with contextlib.suppress(Exception):
                     cluster.client.unsubscribe_topic(TOPIC)
-
-
-def _reads(planned: Planned) -> bool:
-    return reads_anything(planned.reasons)
 
 
 def _about(cluster: Cluster, readers: Mapping[str, int | None]) -> Iterator[str]:

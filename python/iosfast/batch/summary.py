@@ -11,7 +11,8 @@ from typing import Any
 from ..staging import file_beside
 from .display import line_about
 from .markers import Marker, place_of
-from .planning import Plan, Planned, folder_of
+from .place import folder_of
+from .planning import Plan, Planned
 from .steps import BY_NAME
 from .tasks import LOG, Outcome
 

@@ -13,7 +13,7 @@ from ..errors import ReadError
 from .faults import line_of
 from .identity import Identity, checksum
 from .markers import MARKERS, Marker
-from .planning import is_batch
+from .place import is_batch
 from .steps import BY_NAME, STEPS
 from .tasks import inputs_of
 
