@@ -75,6 +75,14 @@ def test_a_recording_gets_what_the_plain_calls_give(task, tmp_path):
     assert not (folder / "error.log").exists()
 
 
+def test_another_can_begin_before_the_maps_are_there(task):
+    there = []
+    maps = Path(task.folder) / "maps"
+    only = dataclasses.replace(task, steps=("preprocess",))
+    perform(only, free=lambda: there.append(maps.exists()))
+    assert there == [False, True]
+
+
 def test_nothing_is_done_twice(task):
     perform(task)
     before = {p: p.stat().st_mtime_ns for p in Path(task.folder).rglob("*") if p.is_file()}

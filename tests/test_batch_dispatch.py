@@ -1,0 +1,118 @@
+"""What one worker does at a time, and how much it is given."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from types import SimpleNamespace
+
+import pytest
+
+from iosfast.batch import dispatch
+from iosfast.batch.settings import Settings
+from iosfast.batch.sources import Source
+from iosfast.batch.tasks import Outcome, Task
+
+_WAIT_S = 60.0
+
+
+def task_named(name, parts=1):
+    source = Source((f"/nowhere/{name}",))
+    return Task(
+        name=name,
+        folder=f"/nowhere/out/{name}",
+        source=source,
+        settings=Settings(),
+        steps=("preprocess",),
+        parts=parts,
+    )
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """A worker that counts how often a task left its place to the next."""
+    left = []
+    of_dask = SimpleNamespace(
+        get_worker=lambda: SimpleNamespace(name="w", log_event=lambda topic, told: None),
+        secede=lambda: left.append(threading.current_thread()),
+    )
+    monkeypatch.setattr(dispatch, "needed", lambda name: of_dask)
+    return left
+
+
+def test_while_one_is_written_the_next_is_read(worker, monkeypatch):
+    begun = {name: threading.Event() for name in "abc"}
+    following = {"a": "b", "b": "c"}
+
+    def perform(task, report, free):
+        begun[task.name].set()
+        assert worker == []  # as long as something is to be read, nothing else comes
+        free()
+        if task.name in following:
+            assert begun[following[task.name]].wait(_WAIT_S)
+        return Outcome(task.name)
+
+    monkeypatch.setattr(dispatch, "perform", perform)
+    outcomes = dispatch._perform(tuple(map(task_named, "abc")))
+    assert [outcome.name for outcome in outcomes] == ["a", "b", "c"]
+    assert len(worker) == 1
+
+
+def test_the_next_waits_until_one_is_read(worker, monkeypatch):
+    reading = []
+
+    def perform(task, report, free):
+        reading.append(task.name)
+        assert reading == [task.name]
+        reading.remove(task.name)
+        free()
+        return Outcome(task.name)
+
+    monkeypatch.setattr(dispatch, "perform", perform)
+    assert len(dispatch._perform(tuple(map(task_named, "abcdefgh")))) == 8
+
+
+def test_a_worker_takes_no_more_while_much_is_to_be_written(worker, monkeypatch):
+    monkeypatch.setattr(dispatch, "perform", lambda task, report, free: Outcome(task.name))
+    held = [dispatch._writing.acquire(blocking=False) for _ in range(2)]
+    try:
+        dispatch._perform((task_named("a"),))
+    finally:
+        for _ in filter(None, held):
+            dispatch._writing.release()
+    assert worker == []
+    dispatch._perform((task_named("a"),))
+    assert len(worker) == 1
+
+
+@pytest.mark.parametrize(
+    ("slots", "nbytes", "expected"),
+    [
+        (1, [1] * 10, [10]),
+        (1, [1] * 100, [64, 36]),
+        (1, [3 << 30, 2 << 30, 2 << 30, 1], [1, 2, 1]),
+        (2, [1] * 16, [4, 3, 2, 1, 1, 1, 1, 1, 1, 1]),
+        (8, [1] * 4, [1, 1, 1, 1]),
+    ],
+)
+def test_short_recordings_go_together(slots, nbytes, expected):
+    waiting = deque(
+        dispatch._Job(task_named(str(number)), "disk", 0, True, size)
+        for number, size in enumerate(nbytes)
+    )
+    groups = []
+    while waiting:
+        groups.append(dispatch._together(waiting, slots))
+    assert [len(group) for group in groups] == expected
+    names = [job.task.name for group in groups for job in group]
+    assert names == [str(number) for number in range(len(nbytes))]
+
+
+def test_a_part_goes_alone():
+    jobs = [
+        dispatch._Job(task_named(str(n), parts), "d", 0, True, 1)
+        for n, parts in ((0, 2), (1, 1), (2, 1))
+    ]
+    waiting = deque(jobs)
+    assert dispatch._together(waiting, 1) == jobs[:1]
+    assert dispatch._together(waiting, 1) == jobs[1:]
