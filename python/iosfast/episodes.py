@@ -17,6 +17,7 @@ from .front import ASSUMED_FIELD_MM, MAX_SPEED_MM_MIN, propagate
 from .maps import Maps
 from .prompts import Prompt
 from .readers.recording import available_cores
+from .wave_ends import Outlined, ends_of
 from .wave_tracks import Arrival, Course, Track, advance, follow, fronts, joined, order
 
 Hemisphere = Literal["left", "right"]
@@ -32,8 +33,6 @@ _PATCH_MM2, _NEAR_MM = 0.1, 2.0
 _MIN_ORDER = 0.6
 #: A map shows a wave if its change reaches this part of the wave's own median over its maps.
 _CLEAR = 0.5
-#: The same of its ends, where what is left of a wave, or swings back after it, is fainter.
-_SHOWN = 0.3
 #: Episodes whose ends are sought at a time.
 _AT_A_TIME = 2
 #: Part of a wave that has to be on one side of the midline.
@@ -239,17 +238,8 @@ def _to_ends(
         both=True,
         threads=1,
     )
-    shown = {
-        name: _shown(clip.change, masks) + first
-        for name, masks in zip(followed.objects, followed.masks, strict=True)
-    }
-    ends = []
-    for number, wave in enumerate(episode.waves, 1):
-        seen = shown.get(number, np.array([], int))
-        shorter = max(3, (wave.end - wave.start + 1) // 2)  # by more, something else is outlined
-        start = int(seen[0]) if seen.size and seen[0] <= wave.start + shorter else wave.start
-        end = int(seen[-1]) if seen.size and seen[-1] >= wave.end - shorter else wave.end
-        ends.append((min(start, wave.end), max(end, wave.start)))
+    outlined = [Outlined.of(clip.change, masks, first) for masks in followed.masks]
+    ends = ends_of([(wave.start, wave.end) for wave in episode.waves], outlined)
     if len(_overlapping(ends)) > 1:  # pieces of one wave, it seems: they stay together
         first, last = min(start for start, _ in ends), max(end for _, end in ends)
         ends = [
@@ -261,17 +251,6 @@ def _to_ends(
         Found(start, end, wave.hemisphere, wave.confidence, wave.seed)
         for wave, (start, end) in zip(episode.waves, ends, strict=True)
     ]
-
-
-def _shown(change: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Numbers of the maps in which an outlined wave is not much fainter than in most."""
-    seen = np.flatnonzero(masks.any(axis=(1, 2)))
-    if not seen.size:
-        return seen
-    strength = np.array([np.quantile(abs(change[t][masks[t]]), 0.9) for t in seen])
-    typical = np.median(np.sort(strength)[len(seen) // 2 :])
-    clear: NDArray[np.intp] = seen[strength >= _SHOWN * typical]
-    return clear
 
 
 def _overlapping(ends: Sequence[tuple[int, int]]) -> list[list[int]]:
