@@ -162,6 +162,17 @@ def test_the_command_gives_what_the_function_gives(sam2_folder, clip, capsys):
     assert found.masks.any()
 
 
+def test_the_command_shows_how_many_maps_were_looked_at(sam2_folder, clip, capsys, monkeypatch):
+    arguments = ("--model", sam2_folder / "model", "--prompts", "prompts.json", "--no-picture",
+                 "--overwrite", "--device", "cpu", "--threads", 1)  # fmt: skip
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    _, _, shown = run(capsys, *arguments)
+    assert "outline maps" in shown
+    assert "0/3" in shown
+    assert "3/3" in shown
+    assert run(capsys, *arguments, "--no-progress")[2] == ""
+
+
 @pytest.mark.parametrize(
     ("prompts", "message"),
     [

@@ -209,8 +209,8 @@ def segment(
     threads : int
         0 is one per core. The result of ``front`` does not depend on it.
     progress : callable, optional
-        Called with the clips that are done, and their number; by ``sam2`` with prompts="auto",
-        with the episodes.
+        Called with the clips that are done, and their number; by ``sam2``, map by map, with the
+        maps of all clips that were looked at, and how many are to be.
 
     Returns
     -------

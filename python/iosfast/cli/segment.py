@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from ..progress import progress_for
 from .source import number
 
 if TYPE_CHECKING:
@@ -57,6 +60,9 @@ def add_to(commands: Any) -> None:
         "--category", default="signal", help="what the objects are called (default: signal)"
     )
     parser.add_argument("--no-picture", action="store_true", help="draw nothing")
+    parser.add_argument(
+        "--no-progress", action="store_true", help="no progress bar, which method sam2 shows"
+    )
     group = parser.add_argument_group("finding")
     group.add_argument(
         "--method",
@@ -114,19 +120,22 @@ def _run(options: argparse.Namespace) -> None:
     limits = (
         {} if options.max_speed_mm_min is None else {"max_speed_mm_min": options.max_speed_mm_min}
     )
-    found = segment(
-        maps,
-        prompts,
-        options.method,
-        pixel_size_mm=options.pixel_size_mm,
-        direction=options.direction,
-        correct_backwards=options.correct_backwards,
-        model=options.model,
-        device=options.device,
-        batch_size=options.batch_size,
-        threads=options.threads,
-        **limits,
-    )
+    shown = options.method == "sam2" and not options.no_progress and sys.stderr.isatty()
+    with _bar(shown) as progress:
+        found = segment(
+            maps,
+            prompts,
+            options.method,
+            pixel_size_mm=options.pixel_size_mm,
+            direction=options.direction,
+            correct_backwards=options.correct_backwards,
+            model=options.model,
+            device=options.device,
+            batch_size=options.batch_size,
+            threads=options.threads,
+            progress=progress,
+            **limits,
+        )
     write_segmentation(
         found,
         maps,
@@ -138,6 +147,21 @@ def _run(options: argparse.Namespace) -> None:
     )
     report(found)
     print(f"segmentation: {out}")
+
+
+@contextmanager
+def _bar(shown: bool) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function to call with what is done, and out of how much; a bar if it is shown."""
+    with ExitStack() as stack:
+        update: Callable[[int], None] | None = None
+
+        def progress(done: int, total: int) -> None:
+            nonlocal update
+            if update is None:
+                update = stack.enter_context(progress_for(shown, total, None, "outline maps"))
+            update(done)
+
+        yield progress
 
 
 def batch_size(text: str) -> int | Literal["auto"]:

@@ -133,6 +133,7 @@ def _write_graphs(predictor: Any, folder: Path, precision: Precision) -> None:
     import torch
 
     from . import graphs
+    from .fused_operators import DOMAIN, DOMAIN_VERSION
     from .memory_attention import MemoryAttention
 
     attention = MemoryAttention(predictor)
@@ -157,6 +158,7 @@ def _write_graphs(predictor: Any, folder: Path, precision: Precision) -> None:
                 output_names=list(graph.outputs),
                 dynamic_axes=graph.dynamic_axes(),
                 opset_version=_OPSET,
+                custom_opsets={DOMAIN: DOMAIN_VERSION},
                 dynamo=False,
             )
             _narrow(folder / f"{name}.onnx", name, precision)

@@ -7,7 +7,7 @@ It equals sam2's up to the order of sums. What differs:
   output's projection, because the weights of their sum add up to 1;
 - windows that reach beyond the image are filled with zeros after the projections instead of before,
   which is the same without the biases;
-- queries, keys and values are cut into windows and heads in one step;
+- attention is one operator, which cuts queries, keys and values into heads;
 - two convolutions of 1 x 1 that follow each other are one.
 """
 
@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from .fused_operators import attention
 
 
 class Linear(nn.Module):
@@ -54,10 +56,8 @@ def joined(first: Any, second: Any) -> nn.Conv2d:
 def _pooled(values: Tensor) -> Tensor:
     """Return the maxima of 2 x 2 pixels of (N, y, x, C)."""
     y, x, channels = (int(size) for size in values.shape[1:])
-    rows = values.reshape(-1, 2, x * channels)
-    rows = torch.maximum(rows[:, 0], rows[:, 1])
-    pairs = rows.reshape(-1, 2, channels)
-    return torch.maximum(pairs[:, 0], pairs[:, 1]).reshape(-1, y // 2, x // 2, channels)
+    rows = values.reshape(-1, 2, x * channels).amax(1)
+    return rows.reshape(-1, 2, channels).amax(1).reshape(-1, y // 2, x // 2, channels)
 
 
 class WindowAttention(nn.Module):
@@ -65,14 +65,14 @@ class WindowAttention(nn.Module):
 
     def __init__(self, block: Any) -> None:
         super().__init__()
-        attention = block.attn
-        self.heads, self.window = attention.num_heads, block.window_size
+        whole = block.attn
+        self.heads, self.window = whole.num_heads, block.window_size
         self.pools = bool(block.q_stride)
-        scale = 1 / math.sqrt(attention.dim_out // attention.num_heads)
-        queries, keys, values = attention.qkv.weight.detach().chunk(3)
-        bias, _, after = attention.qkv.bias.detach().chunk(3)
-        outer = attention.proj.weight.detach()
-        after = outer.double() @ after.double() + attention.proj.bias.detach().double()
+        scale = 1 / math.sqrt(whole.dim_out // whole.num_heads)
+        queries, keys, values = whole.qkv.weight.detach().chunk(3)
+        bias, _, after = whole.qkv.bias.detach().chunk(3)
+        outer = whole.proj.weight.detach()
+        after = outer.double() @ after.double() + whole.proj.bias.detach().double()
         self.query = Linear(queries * scale, bias * scale)
         self.key, self.value = Linear(keys), Linear(values)
         self.out = Linear(outer, after.float())
@@ -83,32 +83,30 @@ class WindowAttention(nn.Module):
         window = self.window >> self.pools
         queries = self._cut(_pooled(queries) if self.pools else queries, window)
         keys, values = (self._cut(to(pixels), self.window) for to in (self.key, self.value))
-        found = (queries @ keys.transpose(-1, -2)).softmax(-1) @ values
+        found = attention(queries, keys, values, self.heads)
         joined: Tensor = self.out(self._joined(found, window, y, x))
         return joined
 
-    def _cut(self, values: Tensor, window: int) -> Tensor:
-        """Return queries, keys or values as (N windows, heads, pixels, C / heads)."""
+    @staticmethod
+    def _cut(values: Tensor, window: int) -> Tensor:
+        """Return queries, keys or values as (N windows, pixels, C)."""
         y, x, channels = (int(size) for size in values.shape[1:])
-        width = channels // self.heads
         if not window:
-            return values.reshape(-1, y * x, self.heads, width).transpose(1, 2)
+            return values.reshape(-1, y * x, channels)
         below, right = -y % window, -x % window
         if below or right:
             values = functional.pad(values, (0, 0, 0, right, 0, below))
-        high, wide = (y + below) // window, (x + right) // window
-        split = values.reshape(-1, high, window, wide, window, self.heads, width)
-        turned = split.permute(0, 1, 3, 5, 2, 4, 6)
-        return turned.reshape(-1, self.heads, window * window, width)
+        split = values.reshape(-1, window, (x + right) // window, window * channels)
+        return split.transpose(1, 2).reshape(-1, window * window, channels)
 
-    def _joined(self, found: Tensor, window: int, y: int, x: int) -> Tensor:
-        width = int(found.shape[-1])
+    @staticmethod
+    def _joined(found: Tensor, window: int, y: int, x: int) -> Tensor:
+        channels = int(found.shape[-1])
         if not window:
-            return found.transpose(1, 2).reshape(-1, y, x, self.heads * width)
+            return found.reshape(-1, y, x, channels)
         high, wide = -(-y // window), -(-x // window)
-        split = found.reshape(-1, high, wide, self.heads, window, window, width)
-        turned = split.permute(0, 1, 4, 2, 5, 3, 6)
-        whole = turned.reshape(-1, high * window, wide * window, self.heads * width)
+        turned = found.reshape(-1, wide, window, window * channels).transpose(1, 2)
+        whole = turned.reshape(-1, high * window, wide * window, channels)
         return whole[:, :y, :x] if (high * window, wide * window) != (y, x) else whole
 
 
@@ -121,7 +119,9 @@ class Block(nn.Module):
         self.attention = WindowAttention(block)
         self.project = Linear.of(block.proj) if block.dim != block.dim_out else None
         self.pools = bool(block.q_stride)
-        self.wide, self.narrow = map(Linear.of, block.mlp.layers)
+        wide, narrow = block.mlp.layers
+        # ONNX Runtime adds the bias of this one together with the activation
+        self.wide, self.narrow = wide, Linear.of(narrow)
 
     def forward(self, pixels: Tensor) -> Tensor:
         values = self.norm1(pixels)

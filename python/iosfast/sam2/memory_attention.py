@@ -3,7 +3,8 @@
 It equals sam2's up to the order of sums. What differs:
 
 - the rotation of queries and keys is real, on halves of the channels instead of pairs, which the
-  weights are reordered for;
+  weights are reordered for, and one operator;
+- so is attention, but where rows are padded;
 - values are not projected before they are summed but after it, together with the output's
   projection: sum_j a_j (W v_j + b) = W (sum_j a_j v_j) + b, because sum_j a_j = 1. Memories thus
   stay 64 wide where sam2 makes them 256 wide;
@@ -18,7 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-#: Queries at a time: bounds the matrix of weights, whose rows hold all memories.
+from .fused_operators import attention, rotated
+
+#: Queries at a time where rows are padded: bounds the matrix of weights of all memories.
 _QUERIES = 1024
 
 
@@ -34,7 +37,7 @@ def _side(predictor: Any) -> int:
 
 
 class Rotation(nn.Module):
-    """Rotary encoding of (..., h h, 256), of which the first half holds the real parts."""
+    """Rotary encoding of (N, h h, 256), of which the first half holds the real parts."""
 
     cos: Tensor
     sin: Tensor
@@ -49,10 +52,7 @@ class Rotation(nn.Module):
         self.register_buffer("sin", angle.sin())
 
     def forward(self, vectors: Tensor) -> Tensor:
-        real, imaginary = vectors.chunk(2, dim=-1)
-        return torch.cat(
-            [real * self.cos - imaginary * self.sin, real * self.sin + imaginary * self.cos], dim=-1
-        )
+        return rotated(vectors, self.cos, self.sin)
 
 
 def _halved(linear: nn.Linear, scale: float = 1.0) -> nn.Linear:
@@ -77,25 +77,27 @@ def _folded(first: nn.Linear, second: nn.Linear) -> nn.Linear:
 class Attention(nn.Module):
     """Projections of one attention: queries and keys to 256, the weighted sum of values to 256."""
 
-    def __init__(self, attention: Any) -> None:
+    def __init__(self, layer: Any) -> None:
         super().__init__()
-        scale = 1 / math.sqrt(attention.internal_dim)
+        scale = 1 / math.sqrt(layer.internal_dim)
         assert math.log2(scale).is_integer()  # scaling the weights is exact
-        self.query = _halved(attention.q_proj, scale)
-        self.key = _halved(attention.k_proj)
-        self.out = _folded(attention.v_proj, attention.out_proj)
+        self.query = _halved(layer.q_proj, scale)
+        self.key = _halved(layer.k_proj)
+        self.out = _folded(layer.v_proj, layer.out_proj)
 
     def forward(
         self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None
     ) -> Tensor:
-        across, count = keys.transpose(1, 2), int(queries.shape[1])
-        parts = []
-        for start in range(0, count, _QUERIES):
-            scores = queries[:, start : start + _QUERIES] @ across
-            if bias is not None:
-                scores = scores + bias
-            parts.append(scores.softmax(-1) @ values)
-        found: Tensor = self.out(torch.cat(parts, 1) if len(parts) > 1 else parts[0])
+        if bias is None:
+            summed = attention(queries, keys, values)
+        else:
+            across, count = keys.transpose(1, 2), int(queries.shape[1])
+            parts = []
+            for start in range(0, count, _QUERIES):
+                scores = queries[:, start : start + _QUERIES] @ across + bias
+                parts.append(scores.softmax(-1) @ values)
+            summed = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+        found: Tensor = self.out(summed)
         return found
 
 
@@ -175,7 +177,8 @@ class MemoryAttention(nn.Module):
     ) -> Tensor:
         width = memories.shape[-1]
         pieces = pointers.shape[-1] // width
-        placed = memories + (self.place + self.ages[ages][:, :, None])
+        rows = pixels.shape[0]
+        placed = (memories + (self.place + self.ages[ages][:, :, None])).flatten(0, 1)
         angle = times[:, :, None] / self.wave
         time = self.to_time(torch.cat([angle.sin(), angle.cos()], dim=-1))
         split = pointers.reshape(pointers.shape[0], pointers.shape[1], pieces, width)
@@ -192,7 +195,7 @@ class MemoryAttention(nn.Module):
             if i:
                 pixels = self.own[i - 1](pixels)
             queries = self.rotation(cross.query(layer.norm2(pixels)))
-            spatial = self.rotation(cross.key(placed)).flatten(1, 2)
+            spatial = self.rotation(cross.key(placed)).reshape(rows, -1, queries.shape[-1])
             keys = torch.cat([spatial, cross.key(timed)], dim=1)
             pixels = pixels + cross(queries, keys, values, bias)
             inner = torch.relu(layer.linear1(layer.norm3(pixels)))

@@ -155,10 +155,8 @@ class Model:
         return "cpu"
 
     def _open(self, name: str, memory: str) -> OnnxRuntime:
-        # at 1024 pixels the encoder's arena would keep 0.7 GiB, beside those of the other graphs
-        arena = name != "image_encoder" or self.manifest.image_size <= 512
         path = self._folder / f"{name}.onnx"
-        return OnnxRuntime(self._runtime, path, device=memory, threads=self._threads, arena=arena)
+        return OnnxRuntime(self._runtime, path, device=memory, threads=self._threads)
 
     def _openvino(self, name: str, device: str) -> OpenVino:
         bfloat16 = device == "openvino-bf16"

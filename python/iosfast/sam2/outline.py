@@ -62,7 +62,8 @@ def follow(
     threads : int
         Of the CPU; 0 is one per core.
     progress : callable, optional
-        Called with the clips that are done, and their number.
+        Called with how many maps of all clips were looked at, and how many are to be, from 0 on;
+        those that are followed both ways, twice.
 
     Returns
     -------
@@ -88,14 +89,23 @@ def follow(
         tasks.append(Task(_images(clip, size), len(clip), said, both, correct_backwards))
         shape = (len(said), *clip.change.shape)
         results.append((np.zeros(shape, bool), np.zeros(shape[:2])))
-    finished = iter(range(1, len(tasks) + 1))
+    total = sum(len(task.steps()) for task in tasks)
+    looked = 0
+
+    def done(maps: int) -> None:
+        nonlocal looked
+        looked += maps
+        if progress is not None:
+            progress(looked, total)
+
+    done(0)
     rows = _rows(model) if batch_size == "auto" else batch_size
     for found in propagate(
         model,
         tasks,
         rows=rows,
         ahead=rows,
-        done=lambda _: progress(next(finished), len(tasks)) if progress else None,
+        done=done,
     ):
         masks, confidence = results[found.task]
         row = sorted(tasks[found.task].said).index(found.name)

@@ -199,9 +199,9 @@ def propagate(
     ahead : int
         Maps that are encoded at a time, if so many are needed.
     done : callable, optional
-        Called with the number of each task that ends.
+        Called after each step with how many maps were looked at in it.
     """
-    yield from _Loop(model, rows, ahead).run(tasks, done or (lambda number: None))
+    yield from _Loop(model, rows, ahead).run(tasks, done or (lambda maps: None))
 
 
 class _Loop:
@@ -219,18 +219,14 @@ class _Loop:
             window = max(1, self._ahead // len(working))
             frames = self._encode(working, window)
             for _ in range(window):
-                made = [
-                    row
-                    for active in working
-                    if active.steps
-                    for row in active.rows(*active.steps.pop(0))
-                ]
+                going = [active for active in working if active.steps]
+                made = [row for active in going for row in active.rows(*active.steps.pop(0))]
                 yield from self._step(made, frames)
+                done(len(going))
             for active in [active for active in working if not active.steps]:
                 for known in active.objects.values():
                     self._pool.take_back(known)
                 working.remove(active)
-                done(active.number)
 
     def _room(self, waiting: Sequence[_Active]) -> Pool:
         """Preallocate what `rows` objects remember, or those of the largest task."""

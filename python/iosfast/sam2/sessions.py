@@ -48,17 +48,12 @@ class OnnxRuntime:
     device : {"cpu", "cuda"}
     threads : int
         0 for one per core.
-    arena : bool
-        Whether memory of the CPU that was used is kept for the next run.
     """
 
-    def __init__(
-        self, runtime: Any, path: Path, *, device: str, threads: int, arena: bool = True
-    ) -> None:
+    def __init__(self, runtime: Any, path: Path, *, device: str, threads: int) -> None:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        options.enable_cpu_mem_arena = arena
         self._device = device
         try:
             self._session = runtime.InferenceSession(
