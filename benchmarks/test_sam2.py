@@ -199,7 +199,7 @@ def side_by_side(timed, checkpoint, exported, size, count) -> list[str]:
         if way[0] == "fp32" and not is_bfloat16(way):
             apart, overlap, _ = agreement(runs[way].logits, plain.logits)
             assert apart <= 1e-5 * max(1, np.abs(plain.logits).max())
-            assert overlap >= 0.9999
+            assert overlap >= 0.9998  # a pixel on the border may fall on either side
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 from iosfast.sam2 import Model
@@ -22,6 +23,14 @@ def model(sam2_folder):
 def sam2_cases(sam2_folder):
     """What sam2's own modules give."""
     return list(cases(build_predictor(sam2_folder / "checkpoint.pt", 128)))
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graphs_ask_for_no_operators_that_they_do_not_have(sam2_folder, name):
+    graph = onnx.load(sam2_folder / "model" / f"{name}.onnx")
+    assert {one.domain for one in graph.opset_import} == {
+        node.domain for node in graph.graph.node
+    } | {""}
 
 
 def differences(sam2_cases, altered):

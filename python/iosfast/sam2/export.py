@@ -25,6 +25,8 @@ from .model import Model
 
 #: Version of ONNX's operators: the first with LayerNormalization.
 _OPSET = 17
+#: Graphs with operators that are not ONNX's own.
+_FUSED = ("image_encoder", "memory_attention", "memory_attention_padded")
 _LIBRARIES = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
 #: Graphs whose products with weights are 8 bits wide in int8: where the time goes.
 _QUANTIZED = ("image_encoder", "memory_attention", "memory_attention_padded")
@@ -158,7 +160,7 @@ def _write_graphs(predictor: Any, folder: Path, precision: Precision) -> None:
                 output_names=list(graph.outputs),
                 dynamic_axes=graph.dynamic_axes(),
                 opset_version=_OPSET,
-                custom_opsets={DOMAIN: DOMAIN_VERSION},
+                custom_opsets={DOMAIN: DOMAIN_VERSION} if name in _FUSED else None,
                 dynamo=False,
             )
             _narrow(folder / f"{name}.onnx", name, precision)
