@@ -148,7 +148,8 @@ def test_one_disk(race, archive, workers, tmp_path, timed):
         paths = paths[:10]
 
     def prepare():
-        shutil.rmtree(tmp_path / "batch", ignore_errors=True)
+        for used in ("plain", "batch"):
+            shutil.rmtree(tmp_path / used, ignore_errors=True)
         os.sync()
         for path in paths:
             forget(path)
@@ -159,8 +160,14 @@ def test_one_disk(race, archive, workers, tmp_path, timed):
     race(
         f"batch of {total / 1e9:.1f} GB, cold files of {total / len(paths) / 1e6:.0f} MB",
         lambda: workers.batch(paths, tmp_path / "batch"),
-        {"plain read of the same files": (lambda: [plain_read(path) for path in paths], "1.15")},
-        rounds=3,
+        {
+            "plain read of the same files": (lambda: [plain_read(path) for path in paths], "1.15"),
+            "preprocess to disk, one after the other": (
+                lambda: plain(paths, tmp_path / "plain"),
+                "1.05",
+            ),
+        },
+        rounds=5,
         prepare=prepare,
         section=SECTION,
     )
