@@ -21,7 +21,7 @@ constexpr float kModelError = 0.2F;   // of what an object explains, not to be t
 constexpr double kSelection = 2.0;    // log likelihood that a pulse must have beyond noise
 constexpr float kForbidden = 1e6F, kTooEarly = 50.0F, kOutside = 50.0F;
 constexpr LabelPrior kPrior{0.15F, 1.2F, 1.0F};
-constexpr int kSweeps = 3;  // 6 outline no better
+constexpr int kSweeps = 3;            // 6 outline no better
 constexpr double kLeastNoise = 1e-3;  // assumed, as a part of the greatest change
 constexpr double kBlankNoise = 1e3;   // assumed of a map without any change, in the same unit
 constexpr double kLeastWeight = 0.5;  // of the median noise, below which no map is trusted more
