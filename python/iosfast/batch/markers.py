@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -157,12 +158,17 @@ def keep(places: Iterable[Path]) -> None:
             os.fsync(file.fileno())
 
     found = [place for place in places if place.exists()]
-    with ThreadPoolExecutor(_AT_ONCE, "iosfast-keep") as pool:
-        for each in (
-            pool.map(kept, found),
-            pool.map(keep_folder, dict.fromkeys(place.parent for place in found)),
-        ):
-            list(each)
+    list(_pool().map(kept, found))
+    list(_pool().map(keep_folder, dict.fromkeys(place.parent for place in found)))
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads that wait for the disk, one set in a process: to start them takes longer than files.
+
+    Tasks that run in it must not use it themselves.
+    """
+    return ThreadPoolExecutor(_AT_ONCE, "iosfast-keep")
 
 
 def keep_folder(folder: Path) -> None:
@@ -183,8 +189,7 @@ def made_by(folder: Path, paths: Iterable[Path]) -> tuple[Output, ...]:
         at = path.relative_to(folder).as_posix()
         return Output(at, path.stat().st_size, checksum(path, keep=True))
 
-    with ThreadPoolExecutor(_AT_ONCE, "iosfast-checksum") as pool:
-        return tuple(pool.map(output, sorted(paths)))
+    return tuple(_pool().map(output, sorted(paths)))
 
 
 def why_stale(
