@@ -97,9 +97,8 @@ class FrameCursor {
     // which must hold as many.
     virtual const std::byte* fetch(std::size_t frame, std::size_t offset, std::size_t bytes,
                                    std::byte* scratch) = 0;
-    // Called when all that was fetched so far has been used; what was fetched last may be let go
-    // before. Throws ReadFailure if it is not to be trusted.
-    virtual void finish() {}
+    // Frames [first, last) are fetched next, in order: they can be brought from the disk meanwhile.
+    virtual void expect(std::size_t /*first*/, std::size_t /*last*/) {}
 };
 
 // Of frames that lie in memory at a constant stride (bytes).
@@ -139,8 +138,6 @@ class FrameSource {
     virtual void release(std::size_t /*first*/, std::size_t /*last*/) const {}
     // True if one frame is best fetched whole by one thread (each frame has its own file).
     virtual bool frame_is_unit() const { return false; }
-    // How many frames are best fetched in turns, piece by piece; kFramesAtOnce at most.
-    virtual std::size_t frames_at_once() const { return frame_is_unit() ? 1 : kFramesAtOnce; }
 
     std::size_t pixels() const { return height * width; }
     std::size_t frame_bytes() const { return pixels() * pixel_bytes(type); }
@@ -163,64 +160,7 @@ class MemoryFrames final : public FrameSource {
     const std::byte* data_;
 };
 
-// A run of frames at a constant stride in one file.
-struct Segment {
-    std::size_t file;  // index into the list of paths
-    std::uint64_t offset;
-    std::uint64_t stride;
-    std::size_t frames;
-};
-
-// Frames in files, read with positioned reads.
-class FileFrames final : public FrameSource {
-  public:
-    // `row_bytes` is the distance from row to row in the files; 0 if the rows follow each other.
-    // Throws std::invalid_argument if the segments or rows do not make sense.
-    FileFrames(std::vector<std::string> paths, std::vector<Segment> segments, std::size_t height,
-               std::size_t width, PixelType type, bool swapped, std::size_t row_bytes = 0);
-    ~FileFrames() override;
-    std::unique_ptr<FrameCursor> cursor() const override;
-    bool frame_is_unit() const override;
-    std::unique_ptr<FrameSource> mapped(std::size_t first, std::size_t last) const override;
-
-  private:
-    friend class FileCursor;
-    friend class SegmentCursor;
-    friend class MappedSegments;
-    struct Files;
-    // The segment that holds a frame.
-    std::size_t segment_of(std::size_t frame) const;
-    const std::vector<std::string> paths_;
-    const std::vector<Segment> segments_;
-    const std::size_t row_bytes_;           // 0 if the rows follow each other
-    std::vector<std::size_t> first_frame_;  // of every segment
-    std::unique_ptr<Files> files_;
-};
-
 // Copies frames [start, stop) to `out`, in this machine's byte order.
 void copy_frames(const FrameSource& source, std::size_t start, std::size_t stop, std::byte* out);
-
-// Reads `bytes` bytes at offset, offset + stride, ... of one file, `count` times, into `out`.
-// Returns how many records lie wholly within the file.
-std::size_t read_records(const std::string& path, std::uint64_t offset, std::uint64_t stride,
-                         std::size_t count, std::size_t bytes, std::byte* out);
-
-// What a file is expected to hold at a place; bytes where `mask` is 0 may differ.
-struct HeaderPart {
-    std::uint64_t offset;
-    std::vector<std::uint8_t> bytes, mask;
-};
-
-struct FileFacts {
-    std::int64_t size;
-    std::int64_t mtime_ns;  // since 1970-01-01 UTC
-    bool matches;           // all header parts are as expected
-};
-
-// Looks at many files at once: size, modification time, and whether the header is as expected.
-// A file that cannot be opened throws ReadFailure with its index as the frame.
-std::vector<FileFacts> probe_files(const std::vector<std::string>& paths,
-                                   const std::vector<HeaderPart>& parts, unsigned threads,
-                                   const std::function<void(std::size_t)>& poll);
 
 }  // namespace iosfast

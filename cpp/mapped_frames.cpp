@@ -8,10 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <mutex>
+#include <utility>
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -22,6 +24,9 @@ namespace {
 
 // Every so many frames one page is asked for, to tell whether the file is in the page cache.
 constexpr std::size_t kSampledFrames = 8;
+
+// Frames that lie so near to each other, in bytes, are brought in at once with what is between.
+constexpr std::uint64_t kNeighbours = std::uint64_t{64} << 10U;
 
 // Maps that the signal handler knows. It may only use atomics and system calls.
 struct Guard {
@@ -101,55 +106,63 @@ struct MappedFrames::Map {
         if (file >= 0) ::close(file);
     }
 
-    // The pages that hold some frames.
-    std::pair<char*, std::size_t> pages(std::size_t first, std::size_t last) const {
-        const std::size_t begin = lead + first * stride;
-        const std::size_t end = lead + (last - 1) * stride + frame_bytes;
-        const std::size_t from = begin - begin % page;
-        return {memory + from, end - from};
+    // Calls visit(begin, bytes) for the pages that hold some frames, neighbours at once.
+    template <class Visit>
+    void pages(std::size_t first, std::size_t last, Visit visit) const {
+        for (std::size_t frame = first; frame < last;) {
+            const std::uint64_t from = (offsets[frame] - begin) / page * page;
+            std::uint64_t to = offsets[frame] - begin + frame_bytes;
+            for (++frame; frame < last; ++frame) {
+                const std::uint64_t next = offsets[frame] - begin;
+                if (next < from || next > to + kNeighbours) break;
+                to = std::max<std::uint64_t>(to, next + frame_bytes);
+            }
+            visit(memory + from, static_cast<std::size_t>(to - from));
+        }
     }
 
     std::string path;
     int file = -1;
     char* memory = nullptr;
-    std::size_t bytes = 0, page = 4096, lead = 0;  // lead: from the map's begin to the pixels
-    std::uint64_t offset = 0, stride = 0;
+    std::uint64_t begin = 0;  // of the map, in the file
+    std::size_t bytes = 0, page = 4096;
+    std::vector<std::uint64_t> offsets;  // of the frames, in the file
     std::size_t frame_bytes = 0, first_frame = 0;
     Guard* guard = nullptr;
 };
 
 std::unique_ptr<MappedFrames> MappedFrames::open(const std::string& path, std::size_t first_frame,
-                                                 std::uint64_t offset, std::uint64_t stride,
-                                                 std::size_t frames, std::size_t height,
-                                                 std::size_t width, PixelType type, bool swapped) {
-    const std::size_t pixel = pixel_bytes(type);
+                                                 std::vector<std::uint64_t> offsets,
+                                                 std::size_t height, std::size_t width,
+                                                 PixelType type, bool swapped) {
+    const std::size_t frames = offsets.size();
     if (frames == 0 || !install_handler()) return nullptr;
     auto map = std::make_unique<Map>();
     map->path = path;
     map->page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    map->offset = offset;
-    map->stride = stride;
-    map->frame_bytes = height * width * pixel;
+    map->offsets = std::move(offsets);
+    map->frame_bytes = height * width * pixel_bytes(type);
     map->first_frame = first_frame;
-    map->lead = offset % map->page;
-    map->bytes = map->lead + (frames - 1) * stride + map->frame_bytes;
+    const auto [least, most] = std::minmax_element(map->offsets.begin(), map->offsets.end());
+    const std::uint64_t end = *most + map->frame_bytes;
+    map->begin = *least / map->page * map->page;
+    map->bytes = static_cast<std::size_t>(end - map->begin);
     map->file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     struct ::stat info{};
     if (map->file < 0 || ::fstat(map->file, &info) != 0 || !S_ISREG(info.st_mode) ||
-        static_cast<std::uint64_t>(info.st_size) < offset - map->lead + map->bytes)
+        static_cast<std::uint64_t>(info.st_size) < end)
         return nullptr;
     void* memory = ::mmap(nullptr, map->bytes, PROT_READ, MAP_SHARED, map->file,
-                          static_cast<::off_t>(offset - map->lead));
+                          static_cast<::off_t>(map->begin));
     if (memory == MAP_FAILED) return nullptr;
     map->memory = static_cast<char*>(memory);
     const auto begin = reinterpret_cast<std::uintptr_t>(memory);
     map->guard = take_guard(begin, begin + map->bytes);
     if (!map->guard) return nullptr;
     for (std::size_t frame = 0; frame < frames; frame += kSampledFrames) {
-        const auto [at, length] = map->pages(frame, frame + 1);
+        char* at = map->memory + (map->offsets[frame] - map->begin) / map->page * map->page;
         unsigned char resident = 0;
-        if (::mincore(at, std::min(length, map->page), &resident) != 0 || (resident & 1U) == 0)
-            return nullptr;
+        if (::mincore(at, 1, &resident) != 0 || (resident & 1U) == 0) return nullptr;
     }
     return std::unique_ptr<MappedFrames>(
         new MappedFrames(std::move(map), frames, height, width, type, swapped));
@@ -161,47 +174,39 @@ MappedFrames::MappedFrames(std::unique_ptr<Map> map, std::size_t frames, std::si
 
 MappedFrames::~MappedFrames() = default;
 
-std::unique_ptr<FrameCursor> MappedFrames::cursor() const {
-    return std::make_unique<PointerCursor>(frame(0), map_->stride);
-}
-
 const std::byte* MappedFrames::frame(std::size_t number) const {
-    return reinterpret_cast<const std::byte*>(map_->memory) + map_->lead + number * map_->stride;
+    return reinterpret_cast<const std::byte*>(map_->memory) + (map_->offsets[number] - map_->begin);
 }
 
 void MappedFrames::prepare(std::size_t first, std::size_t last) const {
-    const auto [at, length] = map_->pages(first, last);
-    ::madvise(at, length, MADV_POPULATE_READ);  // older systems refuse; then each page faults
+    map_->pages(first, last, [](char* at, std::size_t bytes) {
+        ::madvise(at, bytes, MADV_POPULATE_READ);  // older systems refuse; then each page faults
+    });
 }
 
 void MappedFrames::release(std::size_t first, std::size_t last) const {
     check(first, last);
-    const auto [at, length] = map_->pages(first, last);
-    ::madvise(at, length, MADV_DONTNEED);  // so that a long recording does not count as memory
+    map_->pages(first, last, [](char* at, std::size_t bytes) {
+        ::madvise(at, bytes, MADV_DONTNEED);  // so that a long recording does not count as memory
+    });
 }
 
+// Throws ReadFailure if the file has become shorter than some frames need: then what was read is
+// not what the file held.
 void MappedFrames::check(std::size_t first, std::size_t last) const {
     // Behind the end, the last page of a file reads as zeros without a signal: the size tells.
     struct ::stat info{};
     const bool known = ::fstat(map_->file, &info) == 0;
     const auto size = static_cast<std::uint64_t>(known ? info.st_size : 0);
-    const auto end_of = [&](std::size_t frame) {
-        return map_->offset + frame * map_->stride + map_->frame_bytes;
-    };
-    const auto is_lost = [&](std::size_t frame) {
-        const auto [page, bytes] = map_->pages(frame, frame + 1);
-        const auto end = reinterpret_cast<std::uintptr_t>(page) + bytes;
-        return end_of(frame) > size || end > map_->guard->broken_from;
-    };
-    if (is_lost(last - 1)) {
-        std::size_t frame = first;
-        while (frame < last - 1 && !is_lost(frame)) ++frame;
+    for (std::size_t number = first; number < last; ++number) {
+        const std::uint64_t end = map_->offsets[number] + map_->frame_bytes;
+        const auto address = reinterpret_cast<std::uintptr_t>(frame(number)) + map_->frame_bytes;
+        if (end <= size && address <= map_->guard->broken_from) continue;
         const std::string what =
-            end_of(frame) <= size ? "cannot be read: the system lost pages of the file"
-                                  : "the file ends at byte " + std::to_string(size) +
-                                        ", within this frame; it has become shorter since it was "
-                                        "opened";
-        throw ReadFailure(what, map_->path, static_cast<std::int64_t>(map_->first_frame + frame));
+            end <= size ? "cannot be read: the system lost pages of the file"
+                        : "the file ends at byte " + std::to_string(size) +
+                              ", within this frame; it has become shorter since it was opened";
+        throw ReadFailure(what, map_->path, static_cast<std::int64_t>(map_->first_frame + number));
     }
 }
 
@@ -215,16 +220,12 @@ struct MappedFrames::Map {};
 
 std::unique_ptr<MappedFrames> MappedFrames::open(const std::string& /*path*/,
                                                  std::size_t /*first_frame*/,
-                                                 std::uint64_t /*offset*/, std::uint64_t /*stride*/,
-                                                 std::size_t /*frames*/, std::size_t /*height*/,
-                                                 std::size_t /*width*/, PixelType /*type*/,
-                                                 bool /*swapped*/) {
+                                                 std::vector<std::uint64_t> /*offsets*/,
+                                                 std::size_t /*height*/, std::size_t /*width*/,
+                                                 PixelType /*type*/, bool /*swapped*/) {
     return nullptr;
 }
 MappedFrames::~MappedFrames() = default;
-std::unique_ptr<FrameCursor> MappedFrames::cursor() const {
-    return nullptr;
-}
 const std::byte* MappedFrames::frame(std::size_t /*number*/) const {
     return nullptr;
 }
@@ -235,3 +236,26 @@ void MappedFrames::check(std::size_t /*first*/, std::size_t /*last*/) const {}
 }  // namespace iosfast
 
 #endif
+
+namespace iosfast {
+namespace {
+
+class MapCursor final : public FrameCursor {
+  public:
+    explicit MapCursor(const MappedFrames& frames) : frames_(frames) {}
+    const std::byte* fetch(std::size_t frame, std::size_t offset, std::size_t /*bytes*/,
+                           std::byte* /*scratch*/) override {
+        return frames_.frame(frame) + offset;
+    }
+
+  private:
+    const MappedFrames& frames_;
+};
+
+}  // namespace
+
+std::unique_ptr<FrameCursor> MappedFrames::cursor() const {
+    return std::make_unique<MapCursor>(*this);
+}
+
+}  // namespace iosfast

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "frame_source.hpp"
 
@@ -14,12 +15,13 @@ namespace iosfast {
 // and says so, instead of the system killing the process (SIGBUS).
 class MappedFrames final : public FrameSource {
   public:
-    // Maps `frames` frames of a file; null if this system cannot, if the file is not in the page
-    // cache (reading it is faster then).
+    // Maps the frames that begin at some offsets of a file; null if this system cannot, or if the
+    // file is not in the page cache (reading it is faster then). `first_frame` is the number of the
+    // first one, for errors.
     static std::unique_ptr<MappedFrames> open(const std::string& path, std::size_t first_frame,
-                                              std::uint64_t offset, std::uint64_t stride,
-                                              std::size_t frames, std::size_t height,
-                                              std::size_t width, PixelType type, bool swapped);
+                                              std::vector<std::uint64_t> offsets,
+                                              std::size_t height, std::size_t width, PixelType type,
+                                              bool swapped);
     ~MappedFrames() override;
     // Pixels of a frame of the map.
     const std::byte* frame(std::size_t number) const;
@@ -28,14 +30,12 @@ class MappedFrames final : public FrameSource {
     bool in_memory() const override { return true; }
     // Brings the pages of some frames in.
     void prepare(std::size_t first, std::size_t last) const override;
-    // Throws ReadFailure if the file has become shorter than some frames need: then what was read
-    // is not what the file held.
-    void check(std::size_t first, std::size_t last) const;
-    // Checks them, and lets their pages go.
+    // Lets their pages go; throws ReadFailure if the file has become shorter than they need.
     void release(std::size_t first, std::size_t last) const override;
 
   private:
     struct Map;
+    void check(std::size_t first, std::size_t last) const;
     MappedFrames(std::unique_ptr<Map> map, std::size_t frames, std::size_t height,
                  std::size_t width, PixelType type, bool swapped);
     std::unique_ptr<Map> map_;

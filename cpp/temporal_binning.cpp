@@ -92,17 +92,15 @@ class Summer {
             return;
         }
         // Frames outside: files are read nearly in order whatever the frame's size.
-        const std::size_t at_once = source_.frames_at_once();
+        cursor_->expect(first, last);
         for (std::size_t frame = first; frame < last && !stop;) {
-            const std::size_t until = std::min(last, frame + at_once);
             std::size_t added = 0;
             for (std::size_t at = begin; at < end; at += tile_) {
                 const std::size_t n = std::min(tile_, end - at);
-                added = add_tile(frame, until, at, n, sums + (at - begin));
+                added = add_tile(frame, last, at, n, sums + (at - begin));
             }
             frame += added;
         }
-        cursor_->finish();
     }
 
   private:

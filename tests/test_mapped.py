@@ -127,7 +127,7 @@ def test_bus_errors_elsewhere_end_the_process_as_ever(tmp_path):
 @pytest.mark.parametrize("stored", ["<u2", ">u2", "u1", ">f4"])
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_many_runs_are_mapped_and_read_alike(tmp_path, n_files, stored, threads):
-    """Runs shorter and longer than what is summed at a time, in files of their own or in turns."""
+    """Runs shorter and longer than what is summed at a time, in one file or in several in turns."""
     stored = np.dtype(stored)
     random = np.random.default_rng(0)
     runs = random.integers(1, 8, 90).tolist()
@@ -144,7 +144,7 @@ def test_many_runs_are_mapped_and_read_alike(tmp_path, n_files, stored, threads)
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
     source = _core.FrameSource(paths, np.array(segments), SHAPE, stored)
-    assert source.is_mapped(0, at)
+    assert source.is_mapped(0, at) == (n_files == 1)
     native = _core.FrameSource.from_array(frames.astype(stored.newbyteorder("=")))
     edges = np.array([2, 3, 40, 90, at - 1])
     expected, got = (
@@ -153,15 +153,16 @@ def test_many_runs_are_mapped_and_read_alike(tmp_path, n_files, stored, threads)
     _core.bin_frames(native, edges, expected, 1)
     _core.bin_frames(source, edges, got, threads)
     np.testing.assert_array_equal(got, expected)
-    forget(paths[0])  # now some of them are read instead
+    for path in paths:  # now they are brought from the disk while others are summed
+        forget(path)
     got[...] = 0
     _core.bin_frames(source, edges, got, threads)
     np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_files_that_shrink_or_go_while_they_are_mapped(tmp_path, seed):
-    """Right pixels or ReadError, and no SIGBUS; when a file is cut is left to chance."""
+def test_files_that_shrink_while_they_are_read(tmp_path, seed):
+    """Right pixels or ReadError; when a file is cut is left to chance."""
     chance = random.Random(seed)
     paths = [tmp_path / f"{i}.raw" for i in range(80)]
     segments = np.array([[i, 0, FRAME_BYTES, 4] for i in range(80)])
@@ -177,3 +178,43 @@ def test_files_that_shrink_or_go_while_they_are_mapped(tmp_path, seed):
         else:
             assert told.path == str(paths[victim])
             assert 4 * victim <= told.frame < 4 * victim + 4
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("n_files", [40, 80])
+@pytest.mark.parametrize("what", ["gone", "cut"])
+def test_a_bad_file_among_those_read_ahead(tmp_path, cached, n_files, what):
+    """It is told with its own frame, and does not hurt the frames before it."""
+    frames = np.random.default_rng(0).integers(0, 65536, (n_files, *SHAPE)).astype("<u2")
+    paths = [tmp_path / f"{i}.raw" for i in range(n_files)]
+    for path, frame in zip(paths, frames, strict=True):
+        frame.tofile(path)
+        if not cached:
+            forget(path)
+    segments = np.array([[i, 0, FRAME_BYTES, 1] for i in range(n_files)])
+    source = _core.FrameSource(paths, segments, SHAPE, np.dtype("<u2"))
+    if what == "gone":
+        paths[31].unlink()
+    else:
+        os.truncate(paths[31], FRAME_BYTES - 1)
+    np.testing.assert_array_equal(source.read(0, 31), frames[:31])
+    with pytest.raises(iosfast.ReadError, match="frame 31") as told:
+        source.read(0, n_files)
+    assert told.value.path == str(paths[31])
+    assert told.value.frame == 31
+    with pytest.raises(iosfast.ReadError):
+        means(source, 4)
+
+
+@pytest.mark.parametrize("frames_cached", [0, 3, 300])
+def test_records_of_a_file_that_is_not_in_memory(tmp_path, frames_cached):
+    """Records are the same whether they lie in memory, on the disk, or in part behind the end."""
+    path = tmp_path / "records"
+    content = np.random.default_rng(0).integers(0, 256, 300 * 9000, np.uint8)
+    content.tofile(path)
+    forget(path)
+    with open(path, "rb") as file:
+        file.read(frames_cached * 9000)
+    records = _core.read_records(path, 8990, 9000, 400, 20)
+    expected = [content[8990 + i * 9000 :][:20] for i in range(299)]
+    np.testing.assert_array_equal(records, expected)

@@ -8,7 +8,8 @@
 #include <vector>
 
 #include "border.hpp"
-#include "frame_source.hpp"
+#include "file_frames.hpp"
+#include "file_probing.hpp"
 
 namespace iosfast {
 
@@ -116,8 +117,8 @@ void bind_sources(py::module_& m) {
                 return self.mapped(start, stop) != nullptr;
             },
             "start"_a, "stop"_a,
-            "Whether frames [start, stop) would now be read through a memory map: they lie at one\n"
-            "stride in one file that is in the page cache.")
+            "Whether frames [start, stop) would now be read through a memory map: they lie in one\n"
+            "file that is in the page cache.")
         .def("read", &read_frames, "start"_a, "stop"_a,
              "Frames [start, stop) as a new array in native byte order.");
 

@@ -66,8 +66,8 @@ class FrameSource:
         stop: typing.SupportsInt | typing.SupportsIndex,
     ) -> bool:
         """
-        Whether frames [start, stop) would now be read through a memory map: they lie at one
-        stride in one file that is in the page cache.
+        Whether frames [start, stop) would now be read through a memory map: they lie in one
+        file that is in the page cache.
         """
     def read(
         self,
