@@ -98,7 +98,7 @@ def processes():
 @pytest.mark.parametrize("name", KINDS)
 def test_compressed(race, folder, movie, timed, processes, name):
     write, library, blocks = KINDS[name]
-    frames = movie[:480]
+    frames = movie
     source = write(folder, frames)
     if timed:
         read_anew(source)

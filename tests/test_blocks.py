@@ -37,6 +37,14 @@ def test_blocks_end_where_chunks_do(threads, monkeypatch):
         recording.blocks(start=7, stop=48, threads=threads)
 
 
+def test_threads_share_a_short_recording():
+    """Each has many blocks to read, so that none waits long for the last one."""
+    frames = np.zeros((960, 128, 1024), np.uint8)  # 120 MiB
+    recording = Chunks(frames, chunk_frames=8)
+    assert sum(len(block) for block in recording.blocks(threads=2)) == 960
+    assert 32 <= len(recording.asked) <= 64
+
+
 def test_an_error_in_a_block_read_ahead_comes_after_the_blocks_before_it():
     recording = Chunks(FRAMES, fails_at=7)
     blocks = recording.blocks(2, threads=3)

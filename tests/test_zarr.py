@@ -91,6 +91,10 @@ def test_every_way_of_storing(tmp_path, kind, order):
         blocks = list(recording.blocks(4, start=1, threads=3))
         np.testing.assert_array_equal(np.concatenate(blocks), FRAMES[1:])
         np.testing.assert_array_equal(np.concatenate(list(recording.blocks(threads=2))), FRAMES)
+        for start, stop in ((0, 2), (5, 10), (5, 8)):  # chunks, and their first frames
+            own = recording.read(start, stop)
+            own[...] += 1  # what is read belongs to the reader
+            np.testing.assert_array_equal(recording.read(start, stop), FRAMES[start:stop])
     with pytest.raises(ReadError, match="was closed"):
         recording.read(0, 1)
 

@@ -299,36 +299,66 @@ class ChunkedRecording(Recording):
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         _, channels, height, width = self._grid.sizes
         first, last = start // channels, -(-stop // channels)
-        out = np.empty((last - first, channels, height, width), self.dtype)
         places = list(self._places(first, last))
-        if out.nbytes > _FEW_AHEAD_BYTES and len(places) > 1:
+        shape = (last - first, channels, height, width)
+        fetched = None
+        if len(places) == 1:
+            fetched = self._fetch(places[0], first)
+            if fetched is not None and self._is_just(fetched, places[0], first, shape):
+                return self._frames_of(fetched[: last - first], start, stop)
+        out = np.empty(shape, self.dtype)
+        if len(places) == 1:
+            self._put(fetched, places[0], out, first)
+        elif out.nbytes > _FEW_AHEAD_BYTES:
             with ThreadPoolExecutor(available_cores(), "iosfast-chunks") as pool:
                 for done in [pool.submit(self._place, out, first, place) for place in places]:
                     done.result()
         else:
             for place in places:
                 self._place(out, first, place)
-        frames = out.reshape(-1, height, width)
-        return frames[start - first * channels : stop - first * channels]
+        return self._frames_of(out, start, stop)
+
+    def _frames_of(self, times: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
+        """Return frames [start, stop), from (T, C, Y, X) whose first time holds the first one."""
+        begin = start % self._grid.channels
+        return times.reshape(-1, *times.shape[2:])[begin : begin + stop - start]
+
+    def _is_just(
+        self, chunk: NDArray[Any], place: Place, first: int, shape: tuple[int, ...]
+    ) -> bool:
+        """Tell whether a chunk begins with what is wanted, in this very form."""
+        return (
+            place[0] * self._grid.parts[0] == first
+            and chunk[: shape[0]].shape == shape
+            and chunk.dtype == self.dtype
+            and chunk.flags.c_contiguous
+            and chunk.flags.writeable
+        )
 
     def _place(self, out: NDArray[Any], first: int, place: Place) -> None:
-        """Put a chunk where it belongs in out, (T, C, Y, X), whose first time is `first`."""
+        self._put(self._fetch(place, first), place, out, first)
+
+    def _fetch(self, place: Place, first: int) -> NDArray[Any] | None:
+        """Return a chunk as (T, C, Y, X), of which times from `first` on are wanted."""
         if self._chunks is None:
             raise ReadError("was closed", self.source)
+        low = max(place[0] * self._grid.parts[0], first)
+        chunk = self._chunks.fetch(place, low * self._grid.channels)
+        return None if chunk is None else self._grid.oriented(chunk)
+
+    def _put(self, chunk: NDArray[Any] | None, place: Place, out: NDArray[Any], first: int) -> None:
+        """Put a chunk where it belongs in out, (T, C, Y, X), whose first time is `first`."""
         parts, sizes = self._grid.parts, self._grid.sizes
         begins = [n * m for n, m in zip(place, parts, strict=True)]
         ends = [min(b + m, size) for b, m, size in zip(begins, parts, sizes, strict=True)]
         low, high = max(begins[0], first), min(ends[0], first + len(out))
         inside = tuple(slice(b, e) for b, e in zip(begins[1:], ends[1:], strict=True))
         target = out[(slice(low - first, high - first), *inside)]
-        chunk = self._chunks.fetch(place, low * sizes[1])
         if chunk is None:
             target[...] = self._fill
             return
         wanted = tuple(slice(0, e - b) for b, e in zip(begins[1:], ends[1:], strict=True))
-        target[...] = self._grid.oriented(chunk)[
-            (slice(low - begins[0], high - begins[0]), *wanted)
-        ]
+        target[...] = chunk[(slice(low - begins[0], high - begins[0]), *wanted)]
 
     def _places(self, first: int, last: int) -> Iterator[Place]:
         part = self._grid.parts[0]

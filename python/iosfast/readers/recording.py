@@ -30,6 +30,10 @@ ClockName = Literal["mtime", "name", "datetime"]
 #: those that all blocks hold which are read ahead at a time.
 BLOCK_BYTES, AHEAD_BYTES = 16 << 20, 64 << 20
 
+#: Blocks that each thread reads of a recording, at least, where they can be small; not smaller
+#: than this.
+_BLOCKS_OF_EACH, _LEAST_BLOCK_BYTES = 16, 2 << 20
+
 
 class Recording(abc.ABC):
     """Frames of one shape and dtype, read in any order, with what the file says of them.
@@ -189,7 +193,7 @@ class Recording(abc.ABC):
         start, stop : int
             Half-open range of frames; `stop` None is the end.
         threads : int
-            Blocks that are read ahead at a time; 0 is one per core, 1 reads none ahead.
+            So many read ahead, a block or two each; 0 is one per core, 1 reads none ahead.
 
         Yields
         ------
@@ -218,25 +222,33 @@ class Recording(abc.ABC):
         ranges = list(itertools.pairwise([*firsts, stop])) if start < stop else []
         # Where one chunk is large, fewer threads keep memory bounded.
         largest = max((b - a for a, b in ranges), default=1) * self.nbytes // max(1, len(self))
-        threads = min(threads, len(ranges), AHEAD_BYTES // max(1, largest) - 1)
+        most = AHEAD_BYTES // max(1, largest) - 1
+        threads = min(threads, len(ranges), most)
         if threads <= 1:
             return (self._checked_read(*part) for part in ranges)
-        return self._blocks_ahead(ranges, threads)
+        return self._blocks_ahead(ranges, threads, min(2 * threads, most))
 
     def _block_frames(self, threads: int) -> int:
         """Frames of a block, a multiple of `chunk_frames` if that is possible."""
         nbytes = min(BLOCK_BYTES, AHEAD_BYTES // (threads + 1))
+        if threads > 1:  # so that none has much to do when the others have ended
+            nbytes = min(
+                nbytes, max(_LEAST_BLOCK_BYTES, self.nbytes // (_BLOCKS_OF_EACH * threads))
+            )
         frames = max(1, nbytes * len(self) // max(1, self.nbytes))
         chunk = self.chunk_frames
         return frames // chunk * chunk if frames >= chunk else chunk
 
-    def _blocks_ahead(self, ranges: list[tuple[int, int]], threads: int) -> Iterator[NDArray[Any]]:
+    def _blocks_ahead(
+        self, ranges: list[tuple[int, int]], threads: int, ahead: int
+    ) -> Iterator[NDArray[Any]]:
+        """Read blocks in threads, each of which finds the next one to do whoever is late."""
         reading: deque[Future[NDArray[Any]]] = deque()
         with ThreadPoolExecutor(threads, "iosfast-reader") as pool:
             try:
                 for part in ranges:
                     reading.append(pool.submit(self._checked_read, *part))
-                    if len(reading) > threads:
+                    if len(reading) > ahead:
                         yield reading.popleft().result()
                 while reading:
                     yield reading.popleft().result()
