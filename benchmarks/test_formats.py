@@ -311,7 +311,7 @@ def test_format_from_disk(race, written, name):
         f"{files.named(name)}, from disk",
         files.ours,
         {"the same pixels as a contiguous TIFF": (files.of_plain, "1.11")},
-        rounds=7,
+        rounds=11,
         prepare=prepare,
     )
 

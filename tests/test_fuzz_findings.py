@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -169,3 +170,37 @@ def test_a_pipe_in_place_of_a_file_that_is_open(tmp_path):
     os.mkfifo(path)
     with pytest.raises(ReadError, match="cannot be read"):
         recording.read()
+
+
+def test_a_long_key_of_a_sidecar_is_told_in_one_line(tmp_path):
+    FRAMES.tofile(tmp_path / "a.raw")
+    (tmp_path / "a.json").write_text('{"' + "[" * 5000 + '": 1, "shape": [33, 67]}')
+    with pytest.raises(ReadError, match="is no key of a sidecar") as caught:
+        open_recording(tmp_path / "a.raw")
+    assert len(str(caught.value)) < 500 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+def test_a_backslash_in_an_npy_header(tmp_path, version):
+    """Of which Python's own parser warns beside the error, or without one."""
+    path = tmp_path / "a.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, FRAMES, version)
+    np.testing.assert_array_equal(open_recording(path).read(), FRAMES)
+    path.write_bytes(path.read_bytes().replace(b"<u2", b"\\h2"))
+    with pytest.raises(ReadError, match="backslash"):
+        open_recording(path)
+
+
+def test_members_of_a_broken_zarr_group_say_nothing_of_their_own(tmp_path, caplog):
+    """Of many that zarr asks for at once, one fails, and nobody asks what became of the others."""
+    root = zarr.open_group(tmp_path / "a", mode="w")
+    for number in range(20):
+        root.create_array(f"{number}", data=FRAMES, chunks=(5, 33, 67))
+        (tmp_path / "a" / f"x{number}").mkdir()
+    for number in range(0, 20, 3):
+        (tmp_path / "a" / f"{number}" / "zarr.json").write_text("{")
+    with pytest.raises(ReadError, match="Zarr metadata is damaged"):
+        open_recording(tmp_path / "a")
+    gc.collect()
+    assert caplog.records == []

@@ -20,6 +20,9 @@ from .truncation import whole_frames
 
 NPY_MAGIC = b"\x93NUMPY"
 
+#: NumPy refuses headers that are longer than this.
+_NPY_HEADER_BYTES = 10_000
+
 
 def open_raw(path: Path, options: Options) -> Recording:
     """Open a raw file; see `open_recording` for the options, which win over a sidecar."""
@@ -152,6 +155,11 @@ def open_npy(path: Path, options: Options) -> Recording:
             }.get(version)
             if read is None:
                 raise ReadError(f"has .npy version {version}, which holds no plain array", path)
+            begin = file.tell()
+            length = int.from_bytes(file.read(2 * version[0]), "little")
+            if b"\\" in file.read(min(length, _NPY_HEADER_BYTES)):  # Python's parser would warn
+                raise ReadError("has a damaged .npy header: there is a backslash in it", path)
+            file.seek(begin)
             shape, fortran, dtype = read(file)
             offset = file.tell()
     except ReadError:

@@ -79,8 +79,8 @@ def read_sidecar(path: Path) -> Sidecar | None:
         return None
     if unknown := sorted(said.keys() - _CHECKS.keys()):
         raise ReadError(
-            f"tells of {unknown[0]!r}, which is no key of a sidecar ({', '.join(_CHECKS)}); put "
-            "anything else into 'metadata'",
+            f"tells of {_short(repr(unknown[0]))}, which is no key of a sidecar "
+            f"({', '.join(_CHECKS)}); put anything else into 'metadata'",
             where,
         )
     if missing := [key for key in ("shape", "dtype") if key not in said]:
@@ -91,8 +91,7 @@ def read_sidecar(path: Path) -> Sidecar | None:
         try:
             values[key] = check(value)
         except (TypeError, ValueError, OverflowError):
-            shown = json.dumps(value)
-            shown = shown if len(shown) < 80 else shown[:77] + "..."
+            shown = _short(json.dumps(value))
             raise ReadError(f"its {key!r} must be {expected}, not {shown}", where) from None
     sidecar = Sidecar(**values)
     if len(sidecar.shape) == 3 and sidecar.shape[0] % max(1, len(sidecar.channels)):
@@ -124,6 +123,10 @@ def _object(where: Path) -> dict[str, Any] | None:
     if not isinstance(said, dict) or not {"shape", "dtype"} & said.keys():
         return None
     return said
+
+
+def _short(text: str) -> str:
+    return text if len(text) < 80 else text[:77] + "..."
 
 
 def _shape(value: Any) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import warnings
 from collections.abc import Iterator
@@ -56,6 +57,7 @@ def open_zarr(path: Path, options: Options) -> Recording:
         raise ImportError(
             f"{path}: a Zarr folder needs zarr; install it with: pip install 'iosfast[zarr]'"
         ) from error
+    logging.getLogger("asyncio").addFilter(_is_told)  # a second time changes nothing
     with _damage(path):
         with warnings.catch_warnings():
             # zarr warns of what it may drop in future, which is not for readers of recordings.
@@ -63,6 +65,15 @@ def open_zarr(path: Path, options: Options) -> Recording:
             root = zarr.open(_store(path), mode="r")
             found = _find(path, root, options.dataset)
         return _recording(path, found, options.allow_truncated)
+
+
+def _is_told(record: logging.LogRecord) -> bool:
+    """Leave out what asyncio logs of members that zarr looked for, and left for another's error.
+
+    It comes later, when they are garbage, and in whatever thread that is.
+    """
+    text = record.getMessage()
+    return "never retrieved" not in text or "zarr" not in text
 
 
 def _store(path: Path) -> Any:
