@@ -386,22 +386,28 @@ def fronts(tracks: list[Track], z: _Floats) -> list[Track]:
     """
     tracks = sorted(tracks, key=lambda track: (track.first, -len(track.cells)))
     shape = z.shape[1:]
-    passed = {sign: np.full(shape, -np.inf) for sign in (1, -1)}  # when fronts were last there
+    passed = {sign: np.full(shape, -np.inf) for sign in (1, -1)}  # when fronts were last there,
+    changed = {sign: np.zeros(shape) for sign in (1, -1)}  # and how much they changed
     kept = []
     for track in tracks:
         arrival = Arrival.of([track], z)
         y, x = arrival.cells.T
         since = arrival.maps - passed[-track.sign][y, x]
-        led = (since > 0) & (since <= WAKE_MAPS)
+        size = abs(z[arrival.maps.astype(np.intp), y, x])
+        led = (since > 0) & (since <= WAKE_MAPS) & (size < changed[-track.sign][y, x])
         if led.mean() > _LED:
             continue
         wake = np.zeros(shape, bool)
         wake[y[led], x[led]] = True
         rest = {now: c[~wake[c[:, 0], c[:, 1]]] for now, c in track.cells.items()}
         kept.append(Track(track.sign, {now: c for now, c in rest.items() if len(c)}))
-        for (row, column), now in zip(arrival.cells[~led], arrival.maps[~led], strict=True):
+        own = zip(arrival.cells[~led], arrival.maps[~led], size[~led], strict=True)
+        for (row, column), now, much in own:
             near = np.s_[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
+            old = now - passed[track.sign][near] > WAKE_MAPS
             np.maximum(passed[track.sign][near], now, out=passed[track.sign][near])
+            changed[track.sign][near][old] = 0
+            np.maximum(changed[track.sign][near], much, out=changed[track.sign][near])
     return kept
 
 
