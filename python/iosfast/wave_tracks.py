@@ -114,18 +114,23 @@ def _block_sums(images: _Floats, block: int) -> _Floats:
 
 
 def _common(cells: _Floats) -> _Floats:
-    """Change that all cells have in common, even if a wave covers most of them, (M,).
+    """Change that all cells have in common, even if waves cover most of them, (M,).
 
-    The middle of the shortest interval that holds a third of the cells, refined by the mean of
-    those that are as near.
+    The middle of an interval that holds a third of the cells, refined by the mean of those that
+    are as near: the shortest one, but what is usual counts, too, since cells in the wake of a wave
+    may be closer together than those that nothing has changed.
     """
     ordered = np.sort(cells, axis=1)
     count = max(1, ordered.shape[1] // 3)
-    width = ordered[:, count - 1 :] - ordered[:, : ordered.shape[1] - count + 1]
-    at = np.argmin(width, axis=1)
+    low, high = ordered[:, : ordered.shape[1] - count + 1], ordered[:, count - 1 :]
+    width, middle = high - low, (low + high) / 2
     rows = np.arange(len(ordered))
-    middle = (ordered[rows, at] + ordered[rows, at + count - 1]) / 2
-    near = abs(cells - middle[:, np.newaxis]) <= 2 * width[rows, at][:, np.newaxis]
+    shortest = middle[rows, np.argmin(width, axis=1)]
+    usual = np.median(shortest)
+    spread = max(float(np.median(abs(shortest - usual))), 1e-12)
+    at = np.argmin(width * (1 + ((middle - usual) / spread) ** 2), axis=1)
+    wide = np.minimum(width[rows, at], np.median(width.min(axis=1)))
+    near = abs(cells - middle[rows, at][:, np.newaxis]) <= 2 * wide[:, np.newaxis]
     total = np.sum(cells, axis=1, where=near) / np.maximum(near.sum(axis=1), 1)
     return np.asarray(total, np.float32)
 
