@@ -33,6 +33,8 @@ GAP_MAPS = 3
 WAKE_MAPS = 18
 #: Maps of a part of the time in which arrivals are ordered.
 ORDER_MAPS = 12
+#: Change in the wake of a front is less than this part of the front's: it returns more slowly.
+_RETURN = 0.8
 #: A track of which more than this part is in the wake of a front is no front.
 _LED = 0.5
 #: Bytes of maps that are read at a time: few, since new memory costs more than a few calls.
@@ -129,8 +131,7 @@ def _common(cells: _Floats) -> _Floats:
     usual = np.median(shortest)
     spread = max(float(np.median(abs(shortest - usual))), 1e-12)
     at = np.argmin(width * (1 + ((middle - usual) / spread) ** 2), axis=1)
-    wide = np.minimum(width[rows, at], np.median(width.min(axis=1)))
-    near = abs(cells - middle[rows, at][:, np.newaxis]) <= 2 * wide[:, np.newaxis]
+    near = abs(cells - middle[rows, at][:, np.newaxis]) <= 2 * width[rows, at][:, np.newaxis]
     total = np.sum(cells, axis=1, where=near) / np.maximum(near.sum(axis=1), 1)
     return np.asarray(total, np.float32)
 
@@ -387,33 +388,42 @@ def fronts(tracks: list[Track], z: _Floats) -> list[Track]:
     """Return the tracks of fronts, without the opposite change that each has in its wake.
 
     A cell is in the wake if a front of the other sign changed its surroundings at most `WAKE_MAPS`
-    before. Such cells are taken away, and the track if most of it goes.
+    before, and more. Such cells are taken away, and the track if most of it goes.
     """
     tracks = sorted(tracks, key=lambda track: (track.first, -len(track.cells)))
-    shape = z.shape[1:]
-    passed = {sign: np.full(shape, -np.inf) for sign in (1, -1)}  # when fronts were last there,
-    changed = {sign: np.zeros(shape) for sign in (1, -1)}  # and how much they changed
+    wakes = {sign: np.zeros(z.shape, np.float32) for sign in (1, -1)}  # what fronts changed before
     kept = []
     for track in tracks:
         arrival = Arrival.of([track], z)
         y, x = arrival.cells.T
-        since = arrival.maps - passed[-track.sign][y, x]
-        size = abs(z[arrival.maps.astype(np.intp), y, x])
-        led = (since > 0) & (since <= WAKE_MAPS) & (size < changed[-track.sign][y, x])
+        maps = arrival.maps.astype(np.intp)
+        size = abs(z[maps, y, x])
+        led = size < wakes[-track.sign][maps, y, x]
         if led.mean() > _LED:
             continue
-        wake = np.zeros(shape, bool)
+        wake = np.zeros(z.shape[1:], bool)
         wake[y[led], x[led]] = True
         rest = {now: c[~wake[c[:, 0], c[:, 1]]] for now, c in track.cells.items()}
         kept.append(Track(track.sign, {now: c for now, c in rest.items() if len(c)}))
-        own = zip(arrival.cells[~led], arrival.maps[~led], size[~led], strict=True)
+        own = zip(arrival.cells[~led], maps[~led], size[~led], strict=True)
         for (row, column), now, much in own:
-            near = np.s_[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
-            old = now - passed[track.sign][near] > WAKE_MAPS
-            np.maximum(passed[track.sign][near], now, out=passed[track.sign][near])
-            changed[track.sign][near][old] = 0
-            np.maximum(changed[track.sign][near], much, out=changed[track.sign][near])
-    return kept
+            near = np.s_[
+                now + 1 : now + WAKE_MAPS + 1, max(0, row - 1) : row + 2,
+                max(0, column - 1) : column + 2,
+            ]  # fmt: skip
+            np.maximum(wakes[track.sign][near], _RETURN * much, out=wakes[track.sign][near])
+    # Fronts that began before others may have been followed on into the wakes of these.
+    without = []
+    for track in kept:
+        rest = {}
+        for now, c in track.cells.items():
+            at = now, c[:, 0], c[:, 1]
+            led = abs(z[at]) < wakes[-track.sign][at]
+            if not led.all():
+                rest[now] = c[~led]
+        if rest:
+            without.append(Track(track.sign, rest))
+    return without
 
 
 def joined(tracks: list[Track], z: _Floats, near_cells: float, own_cells: int) -> list[list[Track]]:
