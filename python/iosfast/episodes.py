@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -75,7 +75,10 @@ class EpisodeWave:
 
 @dataclass(frozen=True)
 class Found:
-    """A wave of which nothing but numbers is known yet; see `EpisodeWave`."""
+    """A wave of which nothing but numbers is known yet; see `EpisodeWave`.
+
+    `sign` tells whether it brightens (1) or darkens (-1); 0 if that is not known.
+    """
 
     start: int
     end: int
@@ -83,6 +86,7 @@ class Found:
     confidence: float = 1.0
     seed: tuple[int, tuple[float, float]] | None = None
     label: str = ""
+    sign: int = 0
 
 
 @dataclass(frozen=True)
@@ -208,26 +212,33 @@ def find_episodes(
         if len(track.cells) > 1
     ]
     groups = joined(fronts(tracks, course.z), course.z, cells.near, cells.area)
-    waves = (_wave(group, course, cells, min_maps, line) for group in groups)
-    found = episodes_of(maps, [wave for wave in waves if wave is not None])
+    waves = [
+        wave
+        for group in groups
+        if (wave := _wave(group, course, cells, min_maps, line)) is not None
+    ]
     if isinstance(maps, Maps) and maps.recipe.baseline_bins is not None:
-        return found  # a wave that has passed is still in these maps, so they show no ends
+        return episodes_of(maps, waves)  # what has passed is still in these maps: no ends are seen
+    at_once = [
+        [waves[number] for number in group]
+        for group in _overlapping([(wave.start, wave.end) for wave in waves])
+    ]
     # Each episode by one thread, since much of it cannot be split; of few at a time, for memory.
     with ThreadPoolExecutor(min(available_cores(), _AT_A_TIME)) as pool:
-        ends = list(pool.map(lambda episode: _to_ends(maps, episode, size, max_speed), found))
+        ends = list(pool.map(lambda waves: _to_ends(maps, waves, size, max_speed), at_once))
     return episodes_of(maps, [wave for waves in ends for wave in waves])
 
 
 def _to_ends(
-    maps: Maps | Clip, episode: Episode, pixel_size_mm: float, max_speed_mm_min: float
+    maps: Maps | Clip, waves: list[Found], pixel_size_mm: float, max_speed_mm_min: float
 ) -> list[Found]:
     """Follow the waves of an episode from their seeds, to where they really begin and end."""
-    first = max(0, episode.start - MARGIN_MAPS)
-    last = min(len(maps), episode.end + MARGIN_MAPS + 1)
+    start, end = min(wave.start for wave in waves), max(wave.end for wave in waves)
+    first, last = max(0, start - MARGIN_MAPS), min(len(maps), end + MARGIN_MAPS + 1)
     clip = maps.part(first, last) if isinstance(maps, Clip) else Clip.of(maps, first, last)
     prompts = [
         Prompt(wave.seed[0] - first, number, points=[wave.seed[1]])
-        for number, wave in enumerate(episode.waves, 1)
+        for number, wave in enumerate(waves, 1)
         if wave.seed is not None
     ]
     followed = propagate(
@@ -238,18 +249,24 @@ def _to_ends(
         both=True,
         threads=1,
     )
-    outlined = [Outlined.of(clip.change, masks, first) for masks in followed.masks]
-    ends = ends_of([(wave.start, wave.end) for wave in episode.waves], outlined)
+    inside = np.ones(clip.change.shape[1:], bool) if clip.mask is None else clip.mask
+    change = clip.change - np.median(clip.change[:, inside], axis=1)[:, np.newaxis, np.newaxis]
+    outlined = [Outlined.of(change, masks, first) for masks in followed.masks]
+    ends = ends_of(
+        [(wave.start, wave.end) for wave in waves],
+        [wave.sign for wave in waves],
+        [wave.confidence for wave in waves],
+        outlined,
+    )
     if len(_overlapping(ends)) > 1:  # pieces of one wave, it seems: they stay together
         first, last = min(start for start, _ in ends), max(end for _, end in ends)
         ends = [
-            (first if wave.start == episode.start else wave.start,
-             last if wave.end == episode.end else wave.end)
-            for wave in episode.waves
-        ]  # fmt: skip
+            (first if wave.start == start else wave.start, last if wave.end == end else wave.end)
+            for wave in waves
+        ]
     return [
-        Found(start, end, wave.hemisphere, wave.confidence, wave.seed)
-        for wave, (start, end) in zip(episode.waves, ends, strict=True)
+        replace(wave, start=first, end=last)
+        for wave, (first, last) in zip(waves, ends, strict=True)
     ]
 
 
@@ -355,6 +372,7 @@ def _wave(
         hemisphere=None if midline is None else _side(arrival, course, midline),
         confidence=round(float(np.clip(confidence, 0, 1)), 3),
         seed=(start, _seed(front, start, course)),
+        sign=front[0].sign,
     )
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .wave_tracks import GAP_MAPS
+
 #: A map shows a wave if its change reaches this part of what most maps show; what is fainter is
 #: left of it, or swings back after it.
 _SHOWN = 0.3
@@ -21,6 +23,9 @@ _OTHER = 0.5
 #: A wave that is not outlined, and has this part of its maps in common with one that is, was
 #: taken for a wave by mistake, and does not outlast it.
 _COVERED = 0.75
+#: A wave that is less sure than this part of a surer one at the same time tells no ends: what is
+#: left of that one, or swings back after it, is often taken for a wave.
+_LESS_SURE = 0.7
 
 
 @dataclass(frozen=True)
@@ -34,30 +39,49 @@ class Outlined:
     areas : ndarray of int, shape (N,)
         Of the outlines, px.
     strengths : ndarray of float64, shape (N,)
-        Change that a tenth of the outlined pixels exceed.
+        Change that a tenth of the outlined pixels exceed, in the direction of the sign.
+    sign : {1, -1}
+        Whether most of them change up or down.
     """
 
     maps: NDArray[np.intp]
     areas: NDArray[np.intp]
     strengths: NDArray[np.float64]
+    sign: int
 
     @classmethod
     def of(cls, change: NDArray[np.float32], masks: NDArray[np.bool_], first: int) -> Outlined:
         """Take maps and masks, both (T, Y, X), the first of which is map `first`."""
         seen = np.flatnonzero(masks.any(axis=(1, 2)))
-        strengths = [np.quantile(abs(change[t][masks[t]]), 0.9) for t in seen]
-        return cls(seen + first, masks[seen].sum(axis=(1, 2)), np.array(strengths, np.float64))
+        within = [change[t][masks[t]] for t in seen]
+        sign = 1 if sum(float(part.sum(dtype=np.float64)) for part in within) > 0 else -1
+        strengths = np.array([np.quantile(sign * part, 0.9) for part in within], np.float64)
+        return cls(seen + first, masks[seen].sum(axis=(1, 2)), strengths, sign)
 
-    def clear(self) -> Outlined:
-        """Leave out maps that are much fainter than most."""
+    def clear(self, start: int, end: int) -> Outlined:
+        """Leave out maps that are much fainter than most, or far from the others.
+
+        The latter are those before `start` or after `end` with a gap towards the others.
+        """
         kept = self.strengths >= _SHOWN * self._typical()
-        return Outlined(self.maps[kept], self.areas[kept], self.strengths[kept])
+        clear = np.flatnonzero(kept)
+        for piece in np.split(clear, np.flatnonzero(np.diff(self.maps[clear]) > GAP_MAPS + 1) + 1):
+            if len(piece) and (self.maps[piece[-1]] < start or self.maps[piece[0]] > end):
+                kept[piece] = False
+        return Outlined(self.maps[kept], self.areas[kept], self.strengths[kept], self.sign)
+
+    def comes(self) -> bool:
+        """Tell whether the wave was not there before the first of these maps."""
+        return self._fades(0)
 
     def leaves(self) -> bool:
         """Tell whether the wave has gone after the last of these maps."""
+        return self._fades(-1)
+
+    def _fades(self, at: int) -> bool:
         return bool(
-            self.areas[-1] <= _SMALLER * np.median(self.areas)
-            or self.strengths[-1] <= _FAINTER * self._typical()
+            self.areas[at] <= _SMALLER * np.median(self.areas)
+            or self.strengths[at] <= _FAINTER * self._typical()
         )
 
     def _typical(self) -> float:
@@ -66,7 +90,10 @@ class Outlined:
 
 
 def ends_of(
-    tracked: Sequence[tuple[int, int]], outlined: Sequence[Outlined]
+    tracked: Sequence[tuple[int, int]],
+    signs: Sequence[int],
+    confidence: Sequence[float],
+    outlined: Sequence[Outlined],
 ) -> list[tuple[int, int]]:
     """Return the first and the last map of each wave of an episode.
 
@@ -74,28 +101,40 @@ def ends_of(
     ----------
     tracked : sequence of (int, int)
         First and last map of each wave as it was tracked.
+    signs : sequence of {1, -1}
+        Whether what was tracked of each brightens or darkens.
+    confidence : sequence of float
+        Of each wave, 0 to 1.
     outlined : sequence of Outlined
         What was followed from there, of the same waves.
     """
     ends = []
     sure = []
-    for span, seen in zip(tracked, outlined, strict=True):
-        first, last, is_sure = _ends(*span, seen.clear())
+    for span, sign, seen in zip(tracked, signs, outlined, strict=True):
+        first, last, is_sure = _ends(*span, sign, seen.clear(*span))
         ends.append((first, last))
         sure.append((first, last) if is_sure else None)
-    return [
+    ends = [
         (first, last if of_wave else _not_after(first, last, sure))
         for (first, last), of_wave in zip(ends, sure, strict=True)
     ]
+    return [
+        _within(span, [e for e, c in zip(ends, confidence, strict=True) if _LESS_SURE * c > own])
+        for span, own in zip(ends, confidence, strict=True)
+    ]
 
 
-def _ends(start: int, end: int, seen: Outlined) -> tuple[int, int, bool]:
+def _ends(start: int, end: int, sign: int, seen: Outlined) -> tuple[int, int, bool]:
     """First and last map of one wave, and whether outlines say until when it lasts."""
     if not len(seen.maps):
         return start, end, False
     first, last = int(seen.maps[0]), int(seen.maps[-1])
+    if seen.sign != sign and last > end:  # what was outlined is the wake of what was tracked
+        return start, end, True
     far = max(3, int((end - start + 1) * _OTHER))
     begins = min(first, end) if first <= start + far else start
+    if first < start - _NEAR and not seen.comes():
+        begins = start
     if last < end - far:
         return begins, end, False
     if last < end - _NEAR and not seen.leaves():
@@ -112,3 +151,10 @@ def _not_after(first: int, last: int, others: Sequence[tuple[int, int] | None]) 
         if common >= _COVERED * (last - first + 1):
             return other[1]
     return last
+
+
+def _within(span: tuple[int, int], others: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """What a span has in common with that of the others with which it has most in common."""
+    common = [(max(span[0], first), min(span[1], last)) for first, last in others]
+    first, last = max(common, key=lambda part: part[1] - part[0], default=span)
+    return (first, last) if first <= last else span
