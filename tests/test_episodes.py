@@ -111,8 +111,9 @@ def test_spoiled_maps_do_not_tear_a_wave():
     assert abs(episode.end - 73) <= 2
 
 
-def test_faster_than_any_wave():
-    change = noise(150) + wave(150, 40, speed_px=16)  # 30 mm/min
+@pytest.mark.parametrize("seed", range(3))
+def test_faster_than_any_wave(seed):
+    change = noise(150, seed) + wave(150, 40, speed_px=20)  # 37.5 mm/min
     assert find_episodes(maps_of(change)) == []
 
 
@@ -217,3 +218,31 @@ def test_common_change_under_a_wave():
     cells[:, :1100] += random.uniform(1, 6, 1100).astype(np.float32)  # more than half
     cells += np.arange(50, dtype=np.float32)[:, None]
     assert abs(wave_tracks._common(cells) - np.arange(50)).max() < 0.05
+
+
+def test_common_change_under_the_wake_of_a_wave():
+    random = np.random.default_rng(5)
+    cells = random.normal(0, 0.1, (50, 2000)).astype(np.float32)
+    cells[20:30, :900] = random.normal(-2, 0.05, (10, 900))  # closer together than those at rest
+    cells[20:30, 900:1200] = random.uniform(-2, 4, (10, 300))
+    assert abs(wave_tracks._common(cells)).max() < 0.05
+
+
+def test_a_wave_in_the_wake_of_another_one():
+    count = 150
+    change = noise(count) + wave(count, 40, size=-0.02, maps_long=20)
+    change += wave(count, 46, size=0.04, maps_long=20)
+    (episode,) = find_episodes(maps_of(change))
+    assert abs(episode.start - 40) <= 1
+    assert abs(episode.end - 68) <= 1
+    assert episode.waves[0].end <= 63
+    assert abs(episode.waves[1].start - 46) <= 1
+
+
+def test_a_front_is_not_followed_into_the_wake_of_another_one():
+    count = 150
+    change = noise(count) + wave(count, 40, size=-0.02, maps_long=12)
+    change += wave(count, 46, size=0.03, origin=(63, 30))
+    (episode,) = find_episodes(maps_of(change))
+    assert {wave.seed[0] for wave in episode.waves} == {episode.start, 46}
+    assert abs(episode.waves[0].end - 54) <= 1
