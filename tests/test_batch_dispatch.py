@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from iosfast.batch import dispatch
+from iosfast.batch.cluster import own_cluster
 from iosfast.batch.settings import Settings
 from iosfast.batch.sources import Source
 from iosfast.batch.tasks import Outcome, Task
@@ -116,3 +117,27 @@ def test_a_part_goes_alone():
     waiting = deque(jobs)
     assert dispatch._together(waiting, 1) == jobs[:1]
     assert dispatch._together(waiting, 1) == jobs[1:]
+
+
+def test_a_scheduler_that_is_lost_before_it_gives_a_result(monkeypatch):
+    """The task is done, and what it has given cannot be had any more: not waited for."""
+    monkeypatch.setattr(dispatch, "_perform", lambda tasks: tuple(Outcome(t.name) for t in tasks))
+    told = []
+    with own_cluster(1, 1, 1 << 30, processes=False) as cluster:
+
+        async def lost(*args, **options):
+            raise OSError("connection lost")
+
+        monkeypatch.setattr(cluster.client, "_gather", lost)
+
+        def run():
+            tasks = [(task_named("a"), "disk", 1)]
+            try:
+                dispatch.Dispatch(cluster, {}).run(tasks, told.append)
+            except ConnectionError as error:
+                told.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(_WAIT_S)
+    assert [type(each) for each in told] == [ConnectionError]

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -111,26 +111,24 @@ class Dispatch:
                 _Job(replace(task, part=part), disk, -number, True, nbytes, whole=whole)
                 for part in range(task.parts)
             ]
-        completed = distributed.as_completed(with_results=True, raise_errors=False)
+        # Without results, for which it would wait for ever if the scheduler were lost before.
+        completed = distributed.as_completed()
         try:
             self._submit(completed)
             while self._running:
-                future, result = next(completed)
-                lost = future.status in ("lost", "cancelled")
-                future.release()
+                future = next(completed)
                 jobs = self._running.pop(future)
+                result = _result_of(future)
+                future.release()
                 if jobs[0].reading:
                     self._reading[jobs[0].disk] -= 1
-                if lost:
-                    raise ConnectionError("the scheduler was lost")
                 if jobs[0].whole is not None:
                     self._part_made(jobs[0], jobs[0].whole)
                 elif _was_killed(result) and not jobs[0].alone:
                     # Dask blames all that were at the worker: which it was is seen one by one.
                     self._suspects += [replace(job, alone=True) for job in jobs]
                 else:
-                    done = isinstance(result, tuple) and isinstance(result[0], Outcome)
-                    every = result if done else [result] * len(jobs)
+                    every = result if isinstance(result, tuple) else [result] * len(jobs)
                     for job, each in zip(jobs, every, strict=True):
                         self._take(job, self._outcome(job, each), finished)
                 self._submit(completed)
@@ -268,19 +266,30 @@ def _given_back(distributed: Any) -> Iterator[None]:
         _writing.release()
 
 
-def _error_in(result: Any) -> Any:
-    return result[1] if isinstance(result, tuple) and len(result) > 1 else result
+def _result_of(future: Any) -> Any:
+    """Return what a task has given, or its error.
+
+    Raises
+    ------
+    ConnectionError
+        If it was lost with the scheduler.
+    """
+    try:
+        if future.status == "error":
+            return future.exception()
+        return future.result()
+    except (CancelledError, OSError) as error:
+        raise ConnectionError("the scheduler was lost") from error
 
 
 def _was_killed(result: Any) -> bool:
-    return type(_error_in(result)).__name__ == "KilledWorker"
+    return type(result).__name__ == "KilledWorker"
 
 
 def _told(result: Any) -> str:
-    error = _error_in(result)
     if _was_killed(result):
         return (
             f"its worker died {ALLOWED_FAILURES + 1} times (out of memory, or killed); the "
             "recording may be damaged, or need more memory: fewer workers leave more for each"
         )
-    return line_of(error) if isinstance(error, BaseException) else f"{error!r}"
+    return line_of(result) if isinstance(result, BaseException) else f"{result!r}"
