@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from wave_maps import PIXEL_MM, SHAPE, maps_of, noise, wave
 
 import iosfast.wave_tracks as wave_tracks
-from iosfast import IosfastWarning, Recipe, find_episodes, load
+from iosfast import IosfastWarning, Recipe, find_episodes, load, preprocess
+from iosfast.simulate import Simulation, Wave
 
 
 def test_a_wave_that_crosses():
@@ -246,3 +247,19 @@ def test_a_front_is_not_followed_into_the_wake_of_another_one():
     (episode,) = find_episodes(maps_of(change))
     assert {wave.seed[0] for wave in episode.waves} == {episode.start, 46}
     assert abs(episode.waves[0].end - 54) <= 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_wake_of_a_strong_wave_is_no_wave(seed):
+    """It is clear, too, and as it is so in most of these maps, it seems as strong as the front."""
+    recording = Simulation(
+        shape=(64, 64),
+        duration_s=150,
+        frame_rate_hz=2,
+        pixel_size_mm=10 / 64,
+        waves=[Wave(shape="ring", origin_mm=(1.5, 8.5), amplitude_percent=3, start_s=15)],
+        seed=seed,
+    )
+    (episode,) = find_episodes(preprocess(recording))
+    assert len(episode.waves) == 1
+    assert abs(episode.start - 4) <= 1

@@ -18,7 +18,8 @@ from .maps import Maps
 from .prompts import Prompt
 from .readers.recording import available_cores
 from .wave_ends import Outlined, ends_of
-from .wave_tracks import Arrival, Course, Track, advance, follow, fronts, joined, order
+from .wave_tracks import Arrival, Course, Track, advance, follow, joined, order
+from .wave_wakes import fronts
 
 Hemisphere = Literal["left", "right"]
 

@@ -29,14 +29,8 @@ OUTLIER = 3.0
 THRESHOLD = 3.0
 #: Maps in which a wave may be out of sight.
 GAP_MAPS = 3
-#: Maps after a front in which the opposite change may follow.
-WAKE_MAPS = 18
 #: Maps of a part of the time in which arrivals are ordered.
 ORDER_MAPS = 12
-#: Change in the wake of a front is less than this part of the front's: it returns more slowly.
-_RETURN = 0.8
-#: A track of which more than this part is in the wake of a front is no front.
-_LED = 0.5
 #: Bytes of maps that are read at a time: few, since new memory costs more than a few calls.
 BLOCK_BYTES = 4 << 20
 
@@ -382,48 +376,6 @@ def advance(tracks: list[Track]) -> float:
             new = distance[distance > 0]
             steps.append(float(np.median(new)) if new.size else 0.0)
     return float(np.median(steps)) if steps else 0.0
-
-
-def fronts(tracks: list[Track], z: _Floats) -> list[Track]:
-    """Return the tracks of fronts, without the opposite change that each has in its wake.
-
-    A cell is in the wake if a front of the other sign changed its surroundings at most `WAKE_MAPS`
-    before, and more. Such cells are taken away, and the track if most of it goes.
-    """
-    tracks = sorted(tracks, key=lambda track: (track.first, -len(track.cells)))
-    wakes = {sign: np.zeros(z.shape, np.float32) for sign in (1, -1)}  # what fronts changed before
-    kept = []
-    for track in tracks:
-        arrival = Arrival.of([track], z)
-        y, x = arrival.cells.T
-        maps = arrival.maps.astype(np.intp)
-        size = abs(z[maps, y, x])
-        led = size < wakes[-track.sign][maps, y, x]
-        if led.mean() > _LED:
-            continue
-        wake = np.zeros(z.shape[1:], bool)
-        wake[y[led], x[led]] = True
-        rest = {now: c[~wake[c[:, 0], c[:, 1]]] for now, c in track.cells.items()}
-        kept.append(Track(track.sign, {now: c for now, c in rest.items() if len(c)}))
-        own = zip(arrival.cells[~led], maps[~led], size[~led], strict=True)
-        for (row, column), now, much in own:
-            near = np.s_[
-                now + 1 : now + WAKE_MAPS + 1, max(0, row - 1) : row + 2,
-                max(0, column - 1) : column + 2,
-            ]  # fmt: skip
-            np.maximum(wakes[track.sign][near], _RETURN * much, out=wakes[track.sign][near])
-    # Fronts that began before others may have been followed on into the wakes of these.
-    without = []
-    for track in kept:
-        rest = {}
-        for now, c in track.cells.items():
-            at = now, c[:, 0], c[:, 1]
-            led = abs(z[at]) < wakes[-track.sign][at]
-            if not led.all():
-                rest[now] = c[~led]
-        if rest:
-            without.append(Track(track.sign, rest))
-    return without
 
 
 def joined(tracks: list[Track], z: _Floats, near_cells: float, own_cells: int) -> list[list[Track]]:
