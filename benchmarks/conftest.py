@@ -1,7 +1,8 @@
 """Recordings to time, and the table of ratios that a run ends with.
 
 ``pytest benchmarks --results benchmarks/RESULTS.md`` writes the table, and below it a section for
-each file that makes one; what a run of some files did not make stays as it is. With
+each file that makes one; what a run of some files did not make stays as it is (of the table, if it
+was made on the same machine). With
 ``--benchmark-disable`` everything runs once on short recordings, for the answers only.
 """
 
@@ -220,6 +221,8 @@ def pytest_terminal_summary(terminalreporter, config):
     path = config.getoption("--results")
     if path:
         known = _split(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if "" in known and "" in made:
+            made[""] = _with_others(table, known[""])
         parts = {**known, **made}.values()
         path.write_text("\n".join(part.rstrip() + "\n" for part in parts), encoding="utf-8")
 
@@ -230,9 +233,40 @@ def _split(text: str) -> dict[str, str]:
     return {"": parts[0].lstrip()} | {part.partition("\n")[0]: "## " + part for part in parts[1:]}
 
 
+def _with_others(table: Table, known: str) -> str:
+    """Return the head with rows and notes of an earlier one of the same machine."""
+    lines = _lines_of(table)
+    if all(line in known for line in _made_on()):
+        earlier = known.splitlines()
+        begin = next(i for i, line in enumerate(earlier) if line.startswith("|---")) + 1
+        lines = {_key(line): line for line in earlier[begin:] if line} | lines
+    return _head_of(lines)
+
+
+def _lines_of(table: Table) -> dict[tuple[str, str], str]:
+    notes = (line for note in table.notes for line in note.splitlines() if line)
+    return {_key(line): line for line in (*_rows(table.of(""))[2:], *notes)}
+
+
+def _key(line: str) -> tuple[str, str]:
+    """What a row compares with what; what a note is about, and nothing."""
+    cells = [cell.strip() for cell in line.split("|")]
+    if len(cells) == 8:  # with what is before the first and after the last
+        return cells[1], cells[3]
+    return (cells[1] if len(cells) > 2 else line.partition(": ")[0]), ""
+
+
+def _head_of(lines: dict[tuple[str, str], str]) -> str:
+    rows = [line for key, line in lines.items() if key[1]]
+    notes = [line for key, line in lines.items() if not key[1]]
+    tables = [line for line in notes if line.startswith("|")]
+    told = [line for line in notes if not line.startswith("|")]
+    return "\n".join([*_head(), *_rows([]), *rows, "", *told, "", *tables, ""])
+
+
 def _sections(table: Table) -> dict[str, str]:
     head = bool(table.of("") or table.notes)
-    made = {"": "\n".join([*_head(), *_rows(table.of("")), "", *table.notes, ""])} if head else {}
+    made = {"": _head_of(_lines_of(table))} if head else {}
     for title in dict.fromkeys((*table.sections, *(row.section for row in table.rows))):
         if not title:
             continue
@@ -249,10 +283,11 @@ def _head() -> list[str]:
         "Ratios of medians, ours to the peer, both timed in turns in one run; each answer is",
         "checked. Made by `python -m pytest benchmarks --results benchmarks/RESULTS.md`.",
         "",
-        "The files of formats hold 20 s of a recording, so that the time to open them counts; of",
-        "formats with many files, the system also has an open, a map and small pages for each. The",
-        "disk and the cores are shared with others: cold files vary threefold between runs, and",
-        "two threads do not always have two cores.",
+        "The files of formats hold 20 s of a recording, so that the time to open them counts. From",
+        "the page cache, what lies in several files has to be copied, and each file to be opened,",
+        "where one file is only mapped; from disk, where a recording of hours is, both are hidden",
+        "behind it. The disk and the cores are shared with others: cold files vary threefold",
+        "between runs, and two threads do not always have two cores.",
         "",
         *_made_on(),
     ]
