@@ -141,3 +141,13 @@ def test_a_scheduler_that_is_lost_before_it_gives_a_result(monkeypatch):
         thread.start()
         thread.join(_WAIT_S)
     assert [type(each) for each in told] == [ConnectionError]
+
+
+def test_a_scheduler_that_is_lost_before_anything_begins(monkeypatch):
+    def slots():
+        raise OSError("connection lost")
+
+    with own_cluster(1, 1, 1 << 30, processes=False) as cluster:
+        gone = SimpleNamespace(client=cluster.client, workers=None, slots=slots)
+        with pytest.raises(ConnectionError, match="scheduler was lost"):
+            dispatch.Dispatch(gone, {}).run([(task_named("a"), "disk", 1)], print)

@@ -185,7 +185,11 @@ class Dispatch:
     def _slots_now(self) -> int:
         """Ask the scheduler now and then only: an answer takes as long as a short recording."""
         if (now := time.monotonic()) >= self._slots_until:
-            self._slots, self._slots_until = self._cluster.slots(), now + _SLOTS_S
+            try:
+                self._slots = self._cluster.slots()
+            except OSError as error:
+                raise ConnectionError("the scheduler was lost") from error
+            self._slots_until = now + _SLOTS_S
         return self._slots
 
     def _next(self, slots: int) -> list[_Job]:
