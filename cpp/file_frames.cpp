@@ -18,15 +18,15 @@ namespace {
 constexpr std::size_t kMaxOpenFiles = 64;
 
 // What each thread has brought from the disk before it is needed: enough to keep a disk of several
-// GB/s busy. Fewer frames where each has a file of its own, which is then open.
-constexpr std::size_t kAheadBytes = std::size_t{8} << 20U;
-constexpr std::size_t kAheadFrames = 16, kAheadFiles = 8;
+// GB/s busy.
+constexpr std::size_t kAheadBytes = std::size_t{4} << 20U;
+constexpr std::size_t kAheadFrames = 8;
 
-// Of twice as many frames the files are open. Where each has one of its own, its first bytes are
-// brought then, since the system reads those files faster of which it has seen the begin. Measured
-// with 1,200 files of 512 KiB on a disk of 3 GB/s: 260 instead of 370 ms, and 480 ms if nothing is
+// Of as many frames the files are open. Where each has one of its own, its first bytes are brought
+// then, since the system reads those files faster of which it has seen the begin. Measured with
+// 1,200 files of 512 KiB on a disk of 3 GB/s: 260 instead of 370 ms, and 480 ms if nothing is
 // brought ahead.
-constexpr std::size_t kOpen = 2;
+constexpr std::size_t kOpenFrames = 2 * kAheadFrames;
 
 }  // namespace
 
@@ -43,16 +43,14 @@ class FileCursor final : public FrameCursor {
           row_(source.width * pixel_bytes(source.type)),
           stored_bytes_(source.row_bytes_ == 0 ? source.frame_bytes()
                                                : (source.height - 1) * source.row_bytes_ + row_),
-          ahead_frames_(std::clamp<std::size_t>(
-              kAheadBytes / stored_bytes_, 1,
-              std::clamp(
-                  kAheadFiles * source.frames / std::max<std::size_t>(source.paths_.size(), 1),
-                  kAheadFiles, kAheadFrames))),
+          ahead_frames_(std::clamp<std::size_t>(kAheadBytes / stored_bytes_, 1, kAheadFrames)),
           shared_(source.files_->open.size()) {}
 
     void expect(std::size_t first, std::size_t last) override {
+        // Of one run the system itself reads ahead, and would be disturbed.
+        const bool many = last > first && source_.segment_of(first) != source_.segment_of(last - 1);
         open_ = ahead_ = first;
-        last_ = last;
+        last_ = many ? last : first;
     }
 
     const std::byte* fetch(std::size_t frame, std::size_t offset, std::size_t bytes,
@@ -99,8 +97,8 @@ class FileCursor final : public FrameCursor {
     }
 
     void bring(std::size_t frame) {
-        const std::size_t until = std::min(last_, frame + kOpen * ahead_frames_);
-        for (open_ = std::max(open_, frame); open_ < until; ++open_)
+        const std::size_t many = kOpenFrames / kAheadFrames * ahead_frames_;
+        for (open_ = std::max(open_, frame); open_ < std::min(last_, frame + many); ++open_)
             opened(source_.place_of(open_), open_);
         for (ahead_ = std::max(ahead_, frame); ahead_ < std::min(last_, frame + ahead_frames_);
              ++ahead_) {
@@ -152,7 +150,7 @@ class FileCursor final : public FrameCursor {
     bool waits_ = false;
     std::size_t open_ = 0, ahead_ = 0, last_ = 0;  // next to open, to bring; behind all expected
     std::vector<const File*> shared_;              // empty where there are more than can be open
-    std::array<Own, kOpen * kAheadFiles + kFramesAtOnce> own_;
+    std::array<Own, kOpenFrames + kFramesAtOnce> own_;
     std::size_t next_ = 0;
     std::vector<std::byte> padded_;
 };
