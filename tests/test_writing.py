@@ -15,6 +15,7 @@ import tifffile
 from some_maps import FRAMES, LAYOUTS, MASK, files_in, run, same_maps, written_bytes
 
 from iosfast import ReadError, WriteError, load
+from iosfast.staging import Staging
 from iosfast.storage import MapsWriter
 
 # Where maps may be made
@@ -270,3 +271,17 @@ except iosfast.WriteError as error:
     assert str(out) in done.stdout
     assert done.stderr == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_around_the_maps_that_another_makes_at_the_same_time(tmp_path, monkeypatch):
+    make = Path.mkdir
+
+    def late(self, *args, **options):
+        if self.name == "around":
+            make(self)
+        make(self, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    with Staging(tmp_path / "around" / "maps", False) as staging:
+        staging.finish()
+    assert (tmp_path / "around" / "maps").is_dir()

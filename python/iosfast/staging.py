@@ -69,9 +69,10 @@ class Staging:
         try:
             self._check_space(needed_bytes)
             for parent in reversed(self.out.parents):
-                if not parent.exists():
-                    parent.mkdir()
-                    self._made.append(parent)
+                with suppress(FileExistsError):  # another may make it at the same time
+                    if not parent.exists():
+                        parent.mkdir()
+                        self._made.append(parent)
             self.work.mkdir()
         except OSError as error:
             self.abort()
