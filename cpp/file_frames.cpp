@@ -77,18 +77,18 @@ class FileCursor final : public FrameCursor {
     // Until it is seen that the disk has to be waited for, nothing is brought from there ahead.
     void read(std::size_t frame, std::size_t offset, std::size_t bytes, std::byte* out) {
         const auto place = source_.place_of(frame);
-        const File& file = opened(place, frame);
         const std::uint64_t at = place.offset + offset;
         std::size_t got = 0;
         if (frame < last_) {
-            if (!waits_) got = file.read_cached(at, bytes, out);
+            if (!waits_) got = opened(place, frame).read_cached(at, bytes, out);
             waits_ = waits_ || got < bytes;
             if (waits_) bring(frame);
         }
         if (got == bytes) return;
         const std::string& path = source_.paths_[place.file];
         const auto number = static_cast<std::int64_t>(frame);
-        got += file.read(at + got, bytes - got, out + got, path, number);
+        // What was opened before may have been closed for those that are brought.
+        got += opened(place, frame).read(at + got, bytes - got, out + got, path, number);
         if (got < bytes) {
             throw ReadFailure("the file ends at byte " + std::to_string(at + got) +
                                   ", within this frame; it has become shorter since it was opened",

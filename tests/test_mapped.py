@@ -218,3 +218,24 @@ def test_records_of_a_file_that_is_not_in_memory(tmp_path, frames_cached):
     records = _core.read_records(path, 8990, 9000, 400, 20)
     expected = [content[8990 + i * 9000 :][:20] for i in range(299)]
     np.testing.assert_array_equal(records, expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_file_that_is_needed_again_and_again_among_many(tmp_path, threads):
+    """It is closed for others, and opened anew."""
+    many = 80
+    frames = np.random.default_rng(0).integers(0, 65536, (2 * many, *SHAPE)).astype("<u2")
+    paths = [tmp_path / f"{i}.raw" for i in range(many + 1)]
+    frames[::2].tofile(paths[0])
+    for path, frame in zip(paths[1:], frames[1::2], strict=True):
+        frame.tofile(path)
+    segments = []
+    for i in range(many):
+        segments += [[0, i * FRAME_BYTES, FRAME_BYTES, 1], [i + 1, 0, FRAME_BYTES, 1]]
+    source = _core.FrameSource(paths, np.array(segments), SHAPE, np.dtype("<u2"))
+    expected = means(_core.FrameSource.from_array(frames), 4)
+    for _ in range(2):
+        np.testing.assert_array_equal(means(source, 4, threads), expected)
+        for path in paths:
+            forget(path)
+    np.testing.assert_array_equal(means(source, 4, threads), expected)
