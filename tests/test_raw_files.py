@@ -144,6 +144,19 @@ def test_wfield(tmp_path, name, channels, dtype):
     assert recording.metadata["format"] == "wfield"
 
 
+@pytest.mark.parametrize("at", [512, 1024])
+def test_pixels_that_look_like_another_format(tmp_path, at):
+    """HDF5 may begin there, too; what the name or a sidecar tells goes before."""
+    frames = some_frames((12, 9, 14))
+    content = bytearray(frames.tobytes())
+    content[at : at + 8] = b"\x89HDF\r\n\x1a\n"
+    frames = np.frombuffer(content, "<u2").reshape(frames.shape)
+    named = tmp_path / "frames_1_9_14_uint16.dat"
+    for path in (named, raw_with(tmp_path, TOLD)):
+        path.write_bytes(content)
+        np.testing.assert_array_equal(open_recording(path).read(), frames)
+
+
 @pytest.mark.parametrize("rest", [1, 2 * 252 + 1, 3 * 252])
 def test_a_cut_wfield_file_keeps_its_channels_together(tmp_path, rest):
     path = tmp_path / "frames_2_9_14_uint16.dat"

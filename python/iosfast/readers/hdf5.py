@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ReadError
 from .hdf5_storage import open_dataset
-from .reader import Options, Reader
+from .reader import Options, Reader, starts_with
 from .recording import Recording
 
 if TYPE_CHECKING:
@@ -49,12 +49,14 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def recognises(path: Path, head: bytes) -> bool:
-    """Tell an HDF5 file: its signature is at the begin, or behind a block of 512, 1024, ... ."""
-    if not head or head.startswith(MAGIC):
-        return bool(head)
+def has_user_block(path: Path, _head: bytes) -> bool:
+    """Tell an HDF5 file whose signature is behind a block of 512, 1024, ... bytes.
+
+    It looks at many places of a file, which a disk that turns takes long for, and after which
+    systems read that file more slowly: only for what no other reader knows.
+    """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             size, at = os.fstat(file.fileno()).st_size, 512
             while at < size:
                 file.seek(at)
@@ -308,4 +310,5 @@ def _text(value: Any) -> str | None:
     return value[:_MAX_TEXT] if isinstance(value, str) else None
 
 
-READER = Reader("an HDF5 or NWB file", recognises, open_hdf5, ("dataset",))
+READER = Reader("an HDF5 or NWB file", starts_with(MAGIC), open_hdf5, ("dataset",))
+BLOCK_READER = Reader("HDF5 behind a user block", has_user_block, open_hdf5, ("dataset",))

@@ -172,6 +172,7 @@ READERS = (
     zarr_arrays.READER,
     Reader("a raw file with a sidecar", sidecar.has_sidecar, raw.open_raw),
     Reader("a wfield file", wfield.is_wfield, wfield.open_wfield),
+    hdf5.BLOCK_READER,
     Reader("a folder of TIFF files", _is_folder, _open_folder),
 )
 
