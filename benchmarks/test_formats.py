@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,8 @@ import iosfast
 
 #: Frames in a chunk, and chunks in a shard.
 CHUNK, SHARD = 16, 4
+#: That read files from the disk without more than that.
+THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -311,18 +314,30 @@ def test_format_from_disk(race, written, name):
         for path in (*files.paths, files.plain):
             forget(path)
 
+    peers = {"the same pixels as a contiguous TIFF": (files.of_plain, "1.11")}
+    if len(files.paths) > 1:  # what the disk and its file system allow
+        peers[f"read each file, {THREADS} at a time"] = (
+            lambda: read_each(files.paths, THREADS),
+            "1",
+        )
     race(
         f"{files.named(name)}, from {os.environ.get('IOSFAST_BENCH_DISK', 'disk')}",
         files.ours,
-        {"the same pixels as a contiguous TIFF": (files.of_plain, "1.11")},
+        peers,
         rounds=5,
         prepare=prepare,
     )
 
 
-def read_each(paths):
-    """Read files into the same memory, as read_bytes would not."""
-    buffer = bytearray(max(path.stat().st_size for path in paths))
-    for path in paths:
-        with open(path, "rb", buffering=0) as file:
-            file.readinto(buffer)
+def read_each(paths, threads=1):
+    """Read files, each thread into the same memory, as read_bytes would not."""
+    largest = max(path.stat().st_size for path in paths)
+
+    def read(some):
+        buffer = bytearray(largest)
+        for path in some:
+            with open(path, "rb", buffering=0) as file:
+                file.readinto(buffer)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(read, [paths[first::threads] for first in range(threads)]))
