@@ -76,7 +76,8 @@ def run_demo(out: Path | None = None, seed: int = 0) -> None:
         maps = preprocess(recording, out=out / "maps", progress=True)
         picture = contact_sheet(maps, out / "contact_sheet.png")
         found = segment(maps, "auto")
-        labels = write_segmentation(found, maps, out / "segmented", picture=False)
+        labels = out / "segmented"
+        write_segmentation(found, maps, labels, picture=False)
         outlined = draw_outlines(found, maps, out / "outlines.png")
         if not missing:
             title = "A simulated wave"

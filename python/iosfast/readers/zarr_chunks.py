@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ReadError
 from .chunks import Chunks, Grid, Place, Places, too_sparse
-from .shared_file import SharedFile
+from .shared_file import Scratch, SharedFile
 
 #: In the index of a shard: an inner chunk that is not stored.
 _ABSENT = np.uint64(2**64 - 1)
@@ -321,6 +321,8 @@ def own_chunks(
     shape = tuple(storage.chunks[axis] for axis in storage.order)
     back = tuple(int(axis) for axis in np.argsort(storage.order))
 
+    scratch = Scratch()
+
     def fetch(place: Place, frame: int) -> NDArray[Any] | None:
         offset = int(places.offsets[place])
         if offset < 0:
@@ -328,7 +330,7 @@ def own_chunks(
         path = Path(file_of(grid.key(place)))
         file = SharedFile(path, frame)
         try:
-            pixels: Any = file.read_whole(offset, int(places.nbytes[place]), frame)
+            pixels: Any = file.read_into(scratch, offset, int(places.nbytes[place]), frame)
         finally:
             file.close()
         try:
@@ -340,6 +342,8 @@ def own_chunks(
             raise ReadError(
                 f"its chunk holds {len(pixels):,} bytes, not {storage.nbytes:,}", path, frame
             )
+        if isinstance(pixels, memoryview):  # nothing was decoded: these are in the scratch
+            pixels = bytearray(pixels)
         return np.frombuffer(pixels, storage.dtype).reshape(shape).transpose(back)
 
     return Chunks(fetch, lambda: None)
