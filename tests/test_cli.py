@@ -167,7 +167,7 @@ def test_overwrite(here, capsys):
     make(capsys, picture=True)
     code, _, errors = command(capsys, "preprocess", "a.tif", "--out", "out", "--no-progress")
     assert code == 1
-    assert re.fullmatch(r"iosfast: error: out: holds maps already; .*", errors[0])
+    assert re.fullmatch(r"iosfast: error: out: holds maps already; .* or --overwrite", errors[0])
     assert len(errors) == 1
     maps = make(capsys, "--overwrite", "--interval-bins", "3", picture=True)
     assert maps.recipe.interval_bins == 3
@@ -209,7 +209,7 @@ def test_cut_files(here, capsys):
     os.truncate("a.tif", Path("a.tif").stat().st_size // 2)
     code, lines, errors = command(capsys, "preprocess", "a.tif", "--out", "out", "--no-progress")
     assert (code, lines, len(errors)) == (1, [], 1)
-    assert "allow_truncated=True" in errors[0]
+    assert "--allow-truncated uses the" in errors[0]
     assert os.listdir() == ["a.tif"]
     code, lines, errors = command(
         capsys, "preprocess", "a.tif", "--out", "out", "--no-progress", "--allow-truncated"

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ArithmeticError,
         DeviceError,
     ) as error:
-        print("iosfast: error:", *message_of(error).splitlines(), file=sys.stderr)
+        print("iosfast: error:", *as_typed(message_of(error), options), file=sys.stderr)
         return FAILED
     return code or 0
 
@@ -63,6 +63,13 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__
+
+
+def as_typed(message: str, options: argparse.Namespace) -> list[str]:
+    """Return the lines of a message, with the options of a command as they are typed there."""
+    for name in vars(options):
+        message = message.replace(f"{name}=True", f"--{name.replace('_', '-')}")
+    return message.splitlines()
 
 
 def _show_warning(

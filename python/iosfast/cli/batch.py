@@ -136,7 +136,7 @@ _SETTINGS = (
 def _run(options: argparse.Namespace) -> int:
     from ..batch.run import batch
     from ..batch.summary import report_lines
-    from . import FAILED, INTERRUPTED, MISUSED, message_of
+    from . import FAILED, INTERRUPTED, MISUSED, as_typed, message_of
     from .preprocess import channels_of
 
     settings = {n: getattr(options, n) for n in _SETTINGS if getattr(options, n) is not None}
@@ -171,7 +171,7 @@ def _run(options: argparse.Namespace) -> int:
         print("iosfast: interrupted; what was done is kept, --resume goes on", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, TypeError, ImportError, OSError) as error:
-        print("iosfast: error:", *message_of(error).splitlines(), file=sys.stderr)
+        print("iosfast: error:", *as_typed(message_of(error), options), file=sys.stderr)
         return FAILED if isinstance(error, ConnectionError) else MISUSED
     if options.dry_run:
         return 0
