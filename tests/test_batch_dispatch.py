@@ -129,15 +129,18 @@ def test_where_one_reads_at_a_time_nobody_else_could_take_them():
     assert grouped(waiting(*steps), 4, 1) == grouped(waiting(*steps), 4)
 
 
-def threads_of(disks, readers, workers, steps=("preprocess",)):
-    """Threads with which tasks are submitted, each on a disk: 2 of 6 if all workers are busy."""
+def threads_of(disks, readers, workers):
+    """Threads with which tasks run, each on a disk: 2 of 6 while all workers are busy.
+
+    Disks of capital letters have a recording that is as long as sixteen others.
+    """
     told = {}
 
     def performed(tasks):
         return tuple(Outcome(task.name, error=f"{task.threads}") for task in tasks)
 
     tasks = [
-        (replace(task_named(f"{number} {disk}"), steps=steps), disk, 1 << 40)
+        (task_named(f"{number} {disk}"), disk, 1 << (44 if disk.isupper() else 40))
         for number, disk in enumerate(disks)
     ]
     with (
@@ -162,6 +165,8 @@ def threads_of(disks, readers, workers, steps=("preprocess",)):
         ("aaaa", {"a": 2}, 2, [2, 2, 2, 6]),
         ("aaaa", {"a": 2}, 3, [6, 6, 6, 6]),
         ("abab", {"a": 1, "b": 1}, 2, [2, 2, 2, 6]),
+        ("Aaaa", {}, 2, [6, 2, 2, 6]),
+        ("A" + 16 * "a", {}, 2, [*[2] * 16, 6]),
     ],
 )
 def test_threads_where_fewer_are_at_work(disks, readers, workers, expected):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 from uuid import uuid4
 
@@ -55,6 +56,11 @@ class _Job:
     def short(self) -> bool:
         """Whether it can go to a worker with others."""
         return self.reading and self.task.parts == 1
+
+    @property
+    def share(self) -> int:
+        """Bytes that it reads."""
+        return self.nbytes // self.task.parts
 
 
 @dataclass
@@ -168,7 +174,7 @@ class Dispatch:
             jobs = self._next(slots)
             if not jobs:
                 return
-            job, threads = jobs[0], self._threads(jobs[0], slots)
+            job, threads = jobs[0], self._threads(jobs, slots)
             tasks = (with_source(each.task) if each.reading else each.task for each in jobs)
             future = self._cluster.client.submit(
                 _perform,
@@ -193,18 +199,24 @@ class Dispatch:
             self._slots_until = now + _SLOTS_S
         return self._slots
 
-    def _threads(self, job: _Job, slots: int) -> int:
-        """Threads of a job: more where what comes after it cannot keep the other workers busy.
+    def _threads(self, jobs: list[_Job], slots: int) -> int:
+        """Threads of a task: more where what comes after it cannot keep the other workers busy.
 
         Those at work may have more threads than there are cores then, so that none is idle.
         """
+        job = jobs[0]
         beside = len(self._ready) + (0 if job.reading else len(self._running))
         for disk, waiting in self._waiting.items():
             most = self._readers.get(disk)
             if most is not None and job.reading and disk == job.disk:
                 most -= 1
             beside += len(waiting) if most is None else min(most, len(waiting))
-        return self._cluster.threads if beside >= slots - 1 else self._cluster.alone
+        as_long = sum(each.share for each in jobs) * (slots - 1)
+        after = accumulate(
+            (each.share for every in self._waiting.values() for each in every), initial=0
+        )
+        enough = beside >= slots - 1 and any(nbytes >= as_long for nbytes in after)
+        return self._cluster.threads if enough else self._cluster.alone
 
     def _next(self, slots: int) -> list[_Job]:
         """What was read is finished first; then the disk that is least busy; suspects come last."""
