@@ -133,8 +133,8 @@ def batch(
         Recordings at a time on this machine; default: as many as there are cores, 8 at most, and no
         more than can have 2 GiB (or `memory_per_worker`) each.
     threads : int, optional
-        For each recording; default: the cores that there are for each, and all of them where fewer
-        recordings than workers are left, or can be read at a time.
+        For each recording; default: the cores that there are for each, and all of them where what
+        is left, or can be read at a time, does not keep the other workers busy.
     memory_per_worker : int, optional
         Bytes; default: 4 GiB, or the machine's memory by `workers`.
     scheduler : str, optional
