@@ -8,6 +8,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,8 @@ import tifffile
 from conftest import FRAME_RATE_HZ, SHAPE, SMALL_SHAPE, Row, forget, plain_read, read_anew
 
 import iosfast
-from iosfast.batch.cluster import own_cluster
+from iosfast.batch import run
+from iosfast.batch.cluster import Cluster, own_cluster
 
 SECTION = "Batch"
 RECIPE = {"interval_bins": 2}
@@ -44,31 +47,48 @@ def archive(request, tmp_path_factory, timed):
     shutil.rmtree(root)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Workers:
-    """A running cluster of one worker."""
+    """The workers that a batch starts where nobody tells how many, kept for the next batch."""
 
-    address: str
-    start_s: float
+    kept: ExitStack
+    cluster: Cluster | None = None
+    start_s: float = 0.0
+
+    @contextmanager
+    def running(self, *args: int, **options: int) -> Iterator[Cluster]:
+        """Stands for `own_cluster`."""
+        if self.cluster is None:
+            begin = time.perf_counter()
+            self.cluster = self.kept.enter_context(own_cluster(*args, **options))
+            self.start_s = time.perf_counter() - begin
+        yield self.cluster
 
     def batch(self, paths: list[Path], out: Path) -> None:
-        result = iosfast.batch(
-            [path.parent for path in paths],
-            out,
-            frame_rate_hz=FRAME_RATE_HZ,
-            recipe=RECIPE,
-            scheduler=self.address,
-            threads=CORES,
-            picture=False,
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(run, "own_cluster", self.running)
+            result = iosfast.batch(
+                [path.parent for path in paths],
+                out,
+                frame_rate_hz=FRAME_RATE_HZ,
+                recipe=RECIPE,
+                picture=False,
+            )
         assert not result.failed
 
 
 @pytest.fixture(scope="module")
-def workers():
-    begin = time.perf_counter()
-    with own_cluster(1, CORES, 4 << 30) as cluster:
-        yield Workers(cluster.client.scheduler.address, time.perf_counter() - begin)
+def workers(tmp_path_factory):
+    """Workers that have done something before."""
+    root = tmp_path_factory.mktemp("first")
+    paths = [root / f"m{number}" / "s.tif" for number in range(20)]
+    for path in paths:
+        path.parent.mkdir()
+        tifffile.imwrite(path, np.zeros((240, *SMALL_SHAPE), np.uint16), photometric="minisblack")
+    with ExitStack() as kept:
+        started = Workers(kept)
+        started.batch(paths, root / "out")
+        yield started
 
 
 def plain(paths: list[Path], out: Path, *, keep: bool = False) -> None:
@@ -103,12 +123,12 @@ def test_overhead(archive, workers, tmp_path, row, section, timed):
     times: dict[str, dict[int, list[float]]] = {name: {} for name in peers}
     for _ in range(5):
         for count in counts:
-            for name, run in peers.items():
+            for name, peer in peers.items():
                 for used in ("plain", "batch"):
                     shutil.rmtree(tmp_path / used, ignore_errors=True)
                 os.sync()
                 begin = time.perf_counter()
-                run(paths[:count], tmp_path / ("batch" if name == "batch" else "plain"))
+                peer(paths[:count], tmp_path / ("batch" if name == "batch" else "plain"))
                 times[name].setdefault(count, []).append(time.perf_counter() - begin)
     fits = {}
     for name, by_count in times.items():
@@ -175,7 +195,11 @@ def test_start(workers, section, timed):
     """The start of workers is told apart from what they do."""
     assert workers.start_s > 0
     if timed:
-        section(SECTION).append(f"* The workers start in {workers.start_s:.1f} s.")
+        cluster = workers.cluster
+        section(SECTION).append(
+            f"* The workers ({cluster.workers}, each of {cluster.threads} to {cluster.alone} "
+            f"threads) start in {workers.start_s:.1f} s."
+        )
 
 
 def _same(folder: Path, paths: list[Path]) -> None:

@@ -442,6 +442,43 @@ def test_the_scheduler_is_lost(archive, tmp_path, monkeypatch):
     assert any("left for resume" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("cores", "memory_gib", "options", "count", "expected"),
+    [
+        (2, 24, {}, 3, (2, 1, 2, 4)),
+        (12, 64, {}, 9, (8, 2, 12, 4)),
+        (12, 64, {}, 3, (3, 4, 12, 4)),
+        (12, 64, {}, 1, (1, 12, 12, 4)),
+        (8, 9, {}, 9, (4, 2, 8, 2.25)),  # 2 GiB each, at least
+        (8, 1, {}, 9, (1, 8, 8, 1)),
+        (8, 9, {"memory_per_worker": 3 << 30}, 9, (3, 3, 8, 3)),
+        (8, 9, {"workers": 9}, 9, (9, 1, 8, 1)),
+        (8, 64, {"workers": 2, "threads": 3}, 9, (2, 3, 3, 4)),
+        (8, 64, {"threads": 1}, 9, (8, 1, 1, 4)),
+    ],
+)
+def test_workers_and_threads(tmp_path, monkeypatch, cores, memory_gib, options, count, expected):
+    archive = archive_of(tmp_path / "archive", count)
+    made = []
+
+    def own_cluster(*args, **named):
+        made.append(fake_cluster(*args, **named))
+        return made[-1]
+
+    monkeypatch.setattr(Dispatch, "run", lambda self, *args: None)
+    monkeypatch.setattr(run, "available_cores", lambda: cores)
+    monkeypatch.setattr(run, "available_memory", lambda: memory_gib << 30)
+    monkeypatch.setattr(run, "own_cluster", own_cluster)
+    lines = []
+    iosfast.batch(archive, tmp_path / "out", say=lines.append, **OPTIONS, **options)
+    workers, threads, alone, gib = expected
+    cluster = made[0].cluster
+    assert (cluster.workers, cluster.threads, cluster.alone) == (workers, threads, alone)
+    assert cluster.memory == pytest.approx(gib * 2**30, abs=2**20 * 128)
+    assert any(line.startswith(f"{workers} worker") for line in lines)
+    assert any(f"({alone} where" in line for line in lines) == (alone > threads)
+
+
 def test_a_summary_that_cannot_be_written(batch, archive, monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device", "summary.csv")
@@ -474,10 +511,10 @@ def raised(error):
 
 
 class fake_cluster:
-    def __init__(self, workers, threads, memory):
+    def __init__(self, workers, threads, memory, alone):
         client = type("Client", (), {"dashboard_link": "http://x"})()
         client.subscribe_topic = client.unsubscribe_topic = lambda *args: None
-        self.cluster = clusters.Cluster(client, workers, threads, memory)
+        self.cluster = clusters.Cluster(client, workers, threads, alone, memory)
 
     def __enter__(self):
         return self.cluster

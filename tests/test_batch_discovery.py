@@ -12,7 +12,7 @@ import tifffile
 from some_archives import archive_of, frames, write_folder, write_tiff
 
 from iosfast import ReadError, open_recording, preprocess
-from iosfast.batch import discovery
+from iosfast.batch import discovery, disks
 from iosfast.batch.discovery import discover
 from iosfast.batch.disks import Disk, disk_of
 
@@ -164,3 +164,30 @@ def test_disks(tmp_path):
     assert disk_of(tmp_path / "not" / "there") == disk_of(tmp_path)
     assert disk_of(tmp_path).name
     assert isinstance(disk_of(Path("/proc")), Disk)
+
+
+@pytest.mark.parametrize(
+    ("device", "told", "spinning"),
+    [
+        ("pci0000:00/ata1/host0/block/sda", "1", True),
+        ("pci0000:00/nvme/nvme0/nvme0n1", "0", False),
+        ("pci0000:00/0000:00:02.0/virtio1/block/vda", "1", None),
+        ("pci0000:00/0000:00:02.0/virtio1/block/vda", "0", False),
+        ("vbd-51712/block/xvda", "1", None),
+        ("LNXSYSTM:00/VMBUS:00/host0/block/sda", "1", None),
+    ],
+)
+def test_what_a_disk_of_a_virtual_machine_tells(tmp_path, monkeypatch, device, told, spinning):
+    """That it turns means nothing there: several recordings are read at a time."""
+    place = tmp_path / "devices" / device
+    (place / "queue").mkdir(parents=True)
+    (place / "queue" / "rotational").write_text(told + "\n")
+    part = place / f"{place.name}1"
+    part.mkdir()
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "8:0").symlink_to(place)
+    (tmp_path / "dev" / "8:1").symlink_to(part)
+    monkeypatch.setattr(disks, "_DEVICES", tmp_path / "dev")
+    for minor in (0, 1):
+        found = disks._of_number.__wrapped__(os.makedev(8, minor))
+        assert found == Disk(place.name, spinning)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -107,6 +108,69 @@ def test_short_recordings_go_together(slots, nbytes, expected):
     assert [len(group) for group in groups] == expected
     names = [job.task.name for group in groups for job in group]
     assert names == [str(number) for number in range(len(nbytes))]
+
+
+def grouped(*args):
+    groups = []
+    while args[0]:
+        groups.append(len(dispatch._together(*args)))
+    return groups
+
+
+def test_where_one_reads_at_a_time_nobody_else_could_take_them():
+    def waiting(*steps):
+        jobs = (dispatch._Job(task_named(str(n)), "disk", 0, True, 1) for n in range(16))
+        return deque(replace(job, task=replace(job.task, steps=steps)) for job in jobs)
+
+    assert grouped(waiting("preprocess"), 4, 1) == [16]
+    assert grouped(waiting("preprocess"), 4, 2) == grouped(waiting("preprocess"), 2)
+    # Other workers wait for what is read.
+    steps = ("preprocess", "episodes")
+    assert grouped(waiting(*steps), 4, 1) == grouped(waiting(*steps), 4)
+
+
+def threads_of(disks, readers, workers):
+    """Threads with which tasks run, each on a disk: 2 of 6 while all workers are busy.
+
+    Disks of capital letters have a recording that is as long as sixteen others.
+    """
+    told = {}
+
+    def performed(tasks):
+        return tuple(Outcome(task.name, error=f"{task.threads}") for task in tasks)
+
+    tasks = [
+        (task_named(f"{number} {disk}"), disk, 1 << (44 if disk.isupper() else 40))
+        for number, disk in enumerate(disks)
+    ]
+    with (
+        own_cluster(workers, 2, 1 << 30, alone=6, processes=False) as cluster,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(dispatch, "_perform", performed)
+        dispatch.Dispatch(cluster, readers).run(
+            tasks, lambda outcome: told.update({outcome.name: int(outcome.error)})
+        )
+    return [told[task.name] for task, *_ in tasks]
+
+
+@pytest.mark.parametrize(
+    ("disks", "readers", "workers", "expected"),
+    [
+        ("a", {}, 2, [6]),
+        ("aaaaa", {}, 2, [2, 2, 2, 2, 6]),
+        ("aaaaa", {}, 3, [2, 2, 2, 6, 6]),
+        ("aaa", {}, 1, [2, 2, 2]),
+        ("aaa", {"a": 1}, 2, [6, 6, 6]),
+        ("aaaa", {"a": 2}, 2, [2, 2, 2, 6]),
+        ("aaaa", {"a": 2}, 3, [6, 6, 6, 6]),
+        ("abab", {"a": 1, "b": 1}, 2, [2, 2, 2, 6]),
+        ("Aaaa", {}, 2, [6, 2, 2, 6]),
+        ("A" + 16 * "a", {}, 2, [*[2] * 16, 6]),
+    ],
+)
+def test_threads_where_fewer_are_at_work(disks, readers, workers, expected):
+    assert threads_of(disks, readers, workers) == expected
 
 
 def test_a_part_goes_alone():

@@ -35,7 +35,9 @@ class Cluster:
     workers : int or None
         Of this machine's own cluster; None of another, whose number may change.
     threads : int
-        That each recording may take.
+        That each recording may take while all workers are at work.
+    alone : int
+        That one may take which others cannot keep the workers busy beside.
     memory : int or None
         Bytes that each worker may take; None where that is not for us to say.
     """
@@ -43,6 +45,7 @@ class Cluster:
     client: Any
     workers: int | None
     threads: int
+    alone: int
     memory: int | None
 
     @property
@@ -59,9 +62,16 @@ class Cluster:
 
 @contextlib.contextmanager
 def own_cluster(
-    workers: int, threads: int, memory: int, *, processes: bool = True
+    workers: int,
+    threads: int,
+    memory: int,
+    *,
+    alone: int | None = None,
+    processes: bool = True,
 ) -> Iterator[Cluster]:
     """Start workers on this machine, and end them whatever happens.
+
+    A recording takes `threads`, and one that is alone `alone` (default: no more).
 
     A worker that takes more memory than it may gets a MemoryError, which fails one recording; one
     that dies is started again.
@@ -101,7 +111,8 @@ def own_cluster(
                 if processes:
                     plugin = limited_worker(memory if limits_data else 0)
                     _started(lambda: client.register_plugin(plugin))
-                yield Cluster(client, workers, threads, memory if processes else None)
+                most = threads if alone is None else alone
+                yield Cluster(client, workers, threads, most, memory if processes else None)
             finally:
                 with contextlib.suppress(Exception):
                     client.close(timeout=_CLOSE_S)
@@ -148,7 +159,7 @@ def other_cluster(address: str, threads: int) -> Iterator[Cluster]:
         except (OSError, ValueError) as error:
             raise ValueError(f"scheduler: nothing answers at {address!r} ({error})") from error
         try:
-            yield Cluster(client, None, threads, None)
+            yield Cluster(client, None, threads, threads, None)
         finally:
             with contextlib.suppress(Exception):
                 client.close(timeout=5)

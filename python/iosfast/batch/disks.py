@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+#: Where the system tells of devices by their numbers.
+_DEVICES = Path("/sys/dev/block")
+
+#: Beginnings of the names of buses of virtual machines: KVM, Xen, Hyper-V.
+_VIRTUAL = ("virtio", "vbd-", "VMBUS")
+
 
 @dataclass(frozen=True)
 class Disk:
@@ -18,7 +24,8 @@ class Disk:
     name : str
         Of the device, such as ``sdb``; else that of the file system.
     spinning : bool or None
-        None where nothing tells, as of disks in a network.
+        None where nothing tells, as of disks in a network, and of those of virtual machines, which
+        call any disk one that turns.
     """
 
     name: str
@@ -37,14 +44,14 @@ def disk_of(path: Path) -> Disk:
 
 @cache
 def _of_number(number: int) -> Disk:
-    block = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
+    block = _DEVICES / f"{os.major(number)}:{os.minor(number)}"
     if not block.exists():  # as of btrfs, whose file systems have numbers of their own
         source = _mounted(number)
         try:
             about = os.stat(source)
         except OSError:
             return Disk(source or f"device {number}", None)
-        block = Path(f"/sys/dev/block/{os.major(about.st_rdev)}:{os.minor(about.st_rdev)}")
+        block = _DEVICES / f"{os.major(about.st_rdev)}:{os.minor(about.st_rdev)}"
         if not about.st_rdev or not block.exists():
             return Disk(source, None)
     device = block.resolve()
@@ -53,7 +60,9 @@ def _of_number(number: int) -> Disk:
             told = (folder / "queue" / "rotational").read_text().strip()
         except OSError:
             continue
-        return Disk(folder.name, told == "1")
+        turns = told == "1"
+        virtual = any(part.startswith(_VIRTUAL) for part in device.parts)
+        return Disk(folder.name, None if turns and virtual else turns)
     return Disk(device.name, None)
 
 

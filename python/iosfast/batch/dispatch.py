@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 from uuid import uuid4
 
@@ -55,6 +56,11 @@ class _Job:
     def short(self) -> bool:
         """Whether it can go to a worker with others."""
         return self.reading and self.task.parts == 1
+
+    @property
+    def share(self) -> int:
+        """Bytes that it reads."""
+        return self.nbytes // self.task.parts
 
 
 @dataclass
@@ -168,10 +174,11 @@ class Dispatch:
             jobs = self._next(slots)
             if not jobs:
                 return
-            job = jobs[0]
+            job, threads = jobs[0], self._threads(jobs, slots)
+            tasks = (with_source(each.task) if each.reading else each.task for each in jobs)
             future = self._cluster.client.submit(
                 _perform,
-                tuple(with_source(each.task) if each.reading else each.task for each in jobs),
+                tuple(replace(task, threads=threads) for task in tasks),
                 key=f"iosfast-{'read' if job.reading else 'analyse'}-{uuid4().hex}",
                 pure=False,
                 priority=job.priority + (0 if job.reading else 1_000_000),
@@ -192,6 +199,25 @@ class Dispatch:
             self._slots_until = now + _SLOTS_S
         return self._slots
 
+    def _threads(self, jobs: list[_Job], slots: int) -> int:
+        """Threads of a task: more where what comes after it cannot keep the other workers busy.
+
+        Those at work may have more threads than there are cores then, so that none is idle.
+        """
+        job = jobs[0]
+        beside = len(self._ready) + (0 if job.reading else len(self._running))
+        for disk, waiting in self._waiting.items():
+            most = self._readers.get(disk)
+            if most is not None and job.reading and disk == job.disk:
+                most -= 1
+            beside += len(waiting) if most is None else min(most, len(waiting))
+        as_long = sum(each.share for each in jobs) * (slots - 1)
+        after = accumulate(
+            (each.share for every in self._waiting.values() for each in every), initial=0
+        )
+        enough = beside >= slots - 1 and any(nbytes >= as_long for nbytes in after)
+        return self._cluster.threads if enough else self._cluster.alone
+
     def _next(self, slots: int) -> list[_Job]:
         """What was read is finished first; then the disk that is least busy; suspects come last."""
         if self._ready:
@@ -202,16 +228,21 @@ class Dispatch:
             if jobs and (most is None or now < most):
                 free.append((now, disk))
         if free:
-            return _together(self._waiting[min(free)[1]], slots)
+            disk = min(free)[1]
+            return _together(self._waiting[disk], slots, self._readers.get(disk))
         return [self._suspects.popleft()] if self._suspects and not self._running else []
 
 
-def _together(waiting: deque[_Job], slots: int) -> list[_Job]:
+def _together(waiting: deque[_Job], slots: int, readers: int | None = None) -> list[_Job]:
     """Take short recordings that go to a worker as one; fewer towards the end, so that all end.
 
-    Where there is one worker, nobody else could take them.
+    Where one worker reads at a time, nobody else could take them; but other steps, which any worker
+    can do, come after all that went together.
     """
-    share = len(waiting) if slots == 1 else len(waiting) // (2 * slots)
+    takers = slots
+    if readers is not None and not without_source(waiting[0].task).steps:
+        takers = min(slots, readers)
+    share = len(waiting) if takers == 1 else len(waiting) // (2 * takers)
     most = min(_TOGETHER, max(1, share))
     jobs = [waiting.popleft()]
     nbytes = jobs[0].nbytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,12 @@ from .tasks import LOCK, Outcome
 
 Path_ = str | PathLike[str]
 
-#: Bytes that a worker may take, if there are so many for each: several times what steps need.
-MEMORY_PER_WORKER = 4 << 30
+#: Workers of this machine, if nobody tells how many.
+MOST_WORKERS = 8
+
+#: Bytes that a worker may take, if there are so many for each: several times what steps need. There
+#: are no more workers than have the least each, unless somebody tells how many.
+MEMORY_PER_WORKER, LEAST_MEMORY = 4 << 30, 2 << 30
 
 #: Parts in which long recordings are read.
 SPLIT_BYTES = 16 << 30
@@ -126,16 +130,18 @@ def batch(
     dry_run : bool
         Only plan; nothing is written.
     workers : int, optional
-        Recordings at a time on this machine; default: half as many as there are cores, 8 at most.
+        Recordings at a time on this machine; default: as many as there are cores, 8 at most, and no
+        more than can have 2 GiB (or `memory_per_worker`) each.
     threads : int, optional
-        For each recording; default: the cores that there are for each.
+        For each recording; default: the cores that there are for each, and all of them where what
+        is left, or can be read at a time, does not keep the other workers busy.
     memory_per_worker : int, optional
         Bytes; default: 4 GiB, or the machine's memory by `workers`.
     scheduler : str, optional
         Address or file of a Dask scheduler, whose workers see the same paths, instead of `workers`.
     readers_per_disk : int, optional
         Recordings that are read at a time from each disk; default: one from disks that turn, any
-        number from others.
+        number from others, and from those of virtual machines, of which nothing tells.
     split_bytes : int
         Longer recordings are read in parts of so many bytes, by several workers at once where the
         disk allows; what is there of them is not read again after an interruption.
@@ -239,7 +245,7 @@ class _Power:
     """What a batch may use."""
 
     workers: int
-    threads: int
+    threads: int | None
     memory: int
     scheduler: str | None
 
@@ -252,28 +258,28 @@ class _Power:
             if workers is not None or memory is not None:
                 raise ValueError("workers and memory_per_worker are for this machine's own cluster")
             return cls(0, arguments.integer("threads", threads or 1, 1, 1024), 0, scheduler)
-        most = max(1, min(8, cores // 2)) if workers is None else workers
-        workers = arguments.integer("workers", most, 1, 1024)
-        each = max(1, cores // workers) if threads is None else threads
         total = available_memory()
-        if memory is None:
-            memory = min(MEMORY_PER_WORKER, total // workers)
-        return cls(
-            workers,
-            arguments.integer("threads", each, 1, 1024),
-            arguments.integer("memory_per_worker", memory, 64 << 20),
-            None,
-        )
+        if memory is not None:
+            arguments.integer("memory_per_worker", memory, 64 << 20)
+        if workers is None:
+            workers = max(1, min(MOST_WORKERS, cores, total // (memory or LEAST_MEMORY)))
+        arguments.integer("workers", workers, 1, 1024)
+        if threads is not None:
+            arguments.integer("threads", threads, 1, 1024)
+        return cls(workers, threads, memory or min(MEMORY_PER_WORKER, total // workers), None)
 
     @contextlib.contextmanager
     def cluster(self, to_do: int) -> Iterator[Cluster]:
         """Start, or find, a cluster."""
         if self.scheduler is not None:
+            assert self.threads is not None
             with other_cluster(self.scheduler, self.threads) as cluster:
                 yield cluster
         else:
-            number = max(1, min(self.workers, to_do))
-            with own_cluster(number, self.threads, self.memory) as cluster:
+            cores, number = available_cores(), max(1, min(self.workers, to_do))
+            threads = -(-cores // number) if self.threads is None else self.threads
+            alone = cores if self.threads is None else self.threads
+            with own_cluster(number, threads, self.memory, alone=alone) as cluster:
                 yield cluster
 
 
@@ -355,7 +361,7 @@ def _compute(
 
             tasks = (
                 (
-                    replace(made[each.name], threads=cluster.threads),
+                    made[each.name],
                     each.disk.name if each.disk else "",
                     each.nbytes if each.reads_source else None,
                 )
@@ -373,9 +379,10 @@ def _compute(
 def _about(cluster: Cluster, readers: Mapping[str, int | None]) -> Iterator[str]:
     if cluster.workers is not None:
         assert cluster.memory is not None
+        more = f" ({cluster.alone} where fewer are at work)" * (cluster.alone > cluster.threads)
         yield (
-            f"{_count(cluster.workers, 'worker')} of {_count(cluster.threads, 'thread')}, at most "
-            f"{cluster.memory / 2**30:.1f} GiB each; dashboard: {cluster.address}"
+            f"{_count(cluster.workers, 'worker')} of {_count(cluster.threads, 'thread')}{more}, at "
+            f"most {cluster.memory / 2**30:.1f} GiB each; dashboard: {cluster.address}"
         )
     else:
         yield f"workers have {cluster.slots()} threads now; dashboard: {cluster.address}"

@@ -69,9 +69,17 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--no-progress", action="store_true", help="show no progress")
     group = parser.add_argument_group("machines and disks")
     group.add_argument(
-        "--workers", type=int, metavar="N", help="recordings at a time (default: half the cores)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="recordings at a time (default: one per core, 8 and one per 2 GiB at most)",
     )
-    group.add_argument("--threads", type=int, metavar="N", help="for each recording")
+    group.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="for each recording (default: the cores by the workers; all where fewer are at work)",
+    )
     group.add_argument(
         "--memory-gib", type=float, metavar="GIB", help="of each worker at most (default: 4)"
     )
