@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from .maps import Maps
 from .prompts import Prompt
 from .readers.recording import available_cores
 from .wave_ends import Outlined, ends_of
+from .wave_residuals import unexplained
 from .wave_tracks import Arrival, Course, Track, advance, follow, joined, order
 from .wave_wakes import fronts
 
@@ -78,7 +79,8 @@ class EpisodeWave:
 class Found:
     """A wave of which nothing but numbers is known yet; see `EpisodeWave`.
 
-    `sign` tells whether it brightens (1) or darkens (-1); 0 if that is not known.
+    `sign` tells whether it brightens (1) or darkens (-1); 0 if that is not known. `front` is what
+    was tracked of it.
     """
 
     start: int
@@ -88,6 +90,7 @@ class Found:
     seed: tuple[int, tuple[float, float]] | None = None
     label: str = ""
     sign: int = 0
+    front: tuple[Track, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -212,7 +215,7 @@ def find_episodes(
         for track in follow(course, sign, cells.reach, cells.patch)
         if len(track.cells) > 1
     ]
-    groups = joined(fronts(tracks, course.z), course.z, cells.near, cells.area)
+    groups = joined(fronts(tracks, course.z, cells.area), course.z, cells.near, cells.area)
     waves = [
         wave
         for group in groups
@@ -224,51 +227,103 @@ def find_episodes(
         [waves[number] for number in group]
         for group in _overlapping([(wave.start, wave.end) for wave in waves])
     ]
+    search = _Search(maps, course, cells, min_maps, line, size, max_speed)
     # Each episode by one thread, since much of it cannot be split; of few at a time, for memory.
     with ThreadPoolExecutor(min(available_cores(), _AT_A_TIME)) as pool:
-        ends = list(pool.map(lambda waves: _to_ends(maps, waves, size, max_speed), at_once))
+        ends = list(pool.map(search.to_ends, at_once))
     return episodes_of(maps, [wave for waves in ends for wave in waves])
 
 
-def _to_ends(
-    maps: Maps | Clip, waves: list[Found], pixel_size_mm: float, max_speed_mm_min: float
-) -> list[Found]:
-    """Follow the waves of an episode from their seeds, to where they really begin and end."""
-    start, end = min(wave.start for wave in waves), max(wave.end for wave in waves)
-    first, last = max(0, start - MARGIN_MAPS), min(len(maps), end + MARGIN_MAPS + 1)
-    clip = maps.part(first, last) if isinstance(maps, Clip) else Clip.of(maps, first, last)
-    prompts = [
-        Prompt(wave.seed[0] - first, number, points=[wave.seed[1]])
-        for number, wave in enumerate(waves, 1)
-        if wave.seed is not None
-    ]
-    followed = propagate(
-        clip,
-        prompts,
-        pixel_size_mm=pixel_size_mm,
-        max_speed_mm_min=max_speed_mm_min,
-        both=True,
-        threads=1,
-    )
-    inside = np.ones(clip.change.shape[1:], bool) if clip.mask is None else clip.mask
-    change = clip.change - np.median(clip.change[:, inside], axis=1)[:, np.newaxis, np.newaxis]
-    outlined = [Outlined.of(change, masks, first) for masks in followed.masks]
-    ends = ends_of(
-        [(wave.start, wave.end) for wave in waves],
-        [wave.sign for wave in waves],
-        [wave.confidence for wave in waves],
-        outlined,
-    )
-    if len(_overlapping(ends)) > 1:  # pieces of one wave, it seems: they stay together
-        first, last = min(start for start, _ in ends), max(end for _, end in ends)
-        ends = [
-            (first if wave.start == start else wave.start, last if wave.end == end else wave.end)
-            for wave in waves
+@dataclass(frozen=True)
+class _Search:
+    """What the ends of waves are sought in, and how."""
+
+    maps: Maps | Clip
+    course: Course
+    cells: _Cells
+    min_maps: int
+    midline: NDArray[np.float64] | None
+    pixel_size_mm: float
+    max_speed_mm_min: float
+
+    def to_ends(self, waves: list[Found]) -> list[Found]:
+        """Follow the waves of an episode from their seeds, to where they really begin and end."""
+        start, end = min(wave.start for wave in waves), max(wave.end for wave in waves)
+        first, last = max(0, start - MARGIN_MAPS), min(len(self.maps), end + MARGIN_MAPS + 1)
+        maps = self.maps
+        clip = maps.part(first, last) if isinstance(maps, Clip) else Clip.of(maps, first, last)
+        inside = np.ones(clip.change.shape[1:], bool) if clip.mask is None else clip.mask
+        change = clip.change - np.median(clip.change[:, inside], axis=1)[:, np.newaxis, np.newaxis]
+        masks = self._followed(clip, waves, first)
+        ends = self._ends(waves, change, masks, first)
+        more = self._more(waves, masks, first, ends)
+        if more:
+            waves = waves + more
+            ends = self._ends(waves, change, self._followed(clip, waves, first), first)
+        if len(_overlapping(ends)) > 1:  # pieces of one wave, it seems: they stay together
+            first, last = min(start for start, _ in ends), max(end for _, end in ends)
+            ends = [
+                (
+                    first if wave.start == start else wave.start,
+                    last if wave.end == end else wave.end,
+                )
+                for wave in waves
+            ]
+        return [
+            replace(wave, start=first, end=last)
+            for wave, (first, last) in zip(waves, ends, strict=True)
         ]
-    return [
-        replace(wave, start=first, end=last)
-        for wave, (first, last) in zip(waves, ends, strict=True)
-    ]
+
+    def _followed(self, clip: Clip, waves: list[Found], first: int) -> NDArray[np.bool_]:
+        """Outlines (waves, T, Y, X) of waves in a clip that begins with map `first`."""
+        prompts = [
+            Prompt(wave.seed[0] - first, number, points=[wave.seed[1]])
+            for number, wave in enumerate(waves, 1)
+            if wave.seed is not None
+        ]
+        return propagate(
+            clip,
+            prompts,
+            pixel_size_mm=self.pixel_size_mm,
+            max_speed_mm_min=self.max_speed_mm_min,
+            both=True,
+            threads=1,
+        ).masks
+
+    def _ends(
+        self,
+        waves: list[Found],
+        change: NDArray[np.float32],
+        masks: NDArray[np.bool_],
+        first: int,
+    ) -> list[tuple[int, int]]:
+        return ends_of(
+            [(wave.start, wave.end) for wave in waves],
+            [wave.sign for wave in waves],
+            [wave.confidence for wave in waves],
+            [Outlined.of(change, mask, first) for mask in masks],
+        )
+
+    def _more(
+        self,
+        waves: list[Found],
+        masks: NDArray[np.bool_],
+        first: int,
+        ends: list[tuple[int, int]],
+    ) -> list[Found]:
+        """Waves that were tracked together with those that were outlined, but outlast them."""
+        start, end = min(start for start, _ in ends), max(end for _, end in ends)
+        more = []
+        for wave, own in zip(waves, masks, strict=True):
+            if own.any():
+                rest = unexplained(
+                    wave.front, masks, first, self.course.block_px, self.cells.reach
+                )
+                if rest.cells:
+                    found = _wave([rest], self.course, self.cells, self.min_maps, self.midline)
+                    if found is not None and (found.start < start or found.end > end):
+                        more.append(found)
+        return more
 
 
 def _overlapping(ends: Sequence[tuple[int, int]]) -> list[list[int]]:
@@ -367,13 +422,15 @@ def _wave(
     peak = _median(strength)
     confidence = ordered * (1 - np.exp(-area / cells.area)) * (1 - np.exp(-(peak - 2) / 1.5))
     confidence *= 1 - np.exp(-len(clear) / 3)
+    first = max(strength, key=strength.__getitem__) if front[0].doubted else start
     return Found(
         start,
         end,
         hemisphere=None if midline is None else _side(arrival, course, midline),
         confidence=round(float(np.clip(confidence, 0, 1)), 3),
-        seed=(start, _seed(front, start, course)),
+        seed=(first, _seed(front, first, course)),
         sign=front[0].sign,
+        front=tuple(front),
     )
 
 

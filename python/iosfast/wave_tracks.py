@@ -160,6 +160,7 @@ class Track:
 
     sign: int
     cells: dict[int, _Cells] = field(default_factory=dict)
+    doubted: bool = False
 
     @property
     def first(self) -> int:
@@ -182,6 +183,11 @@ class Track:
         """Add cells, (N, 2)."""
         known = self.cells.get(now)
         self.cells[now] = cells if known is None else np.concatenate([known, cells])
+
+    def within(self, region: NDArray[np.bool_]) -> Track:
+        """Return what is within a region (h, w)."""
+        rest = {now: c[region[c[:, 0], c[:, 1]]] for now, c in self.cells.items()}
+        return Track(self.sign, {now: c for now, c in rest.items() if len(c)})
 
     def swept(self, grid: tuple[int, int]) -> int:
         """Cells covered in any map."""
