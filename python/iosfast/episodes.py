@@ -297,11 +297,15 @@ class _Search:
         masks: NDArray[np.bool_],
         first: int,
     ) -> list[tuple[int, int]]:
+        outlined = [Outlined.of(change, mask, first) for mask in masks]
+        for number, (wave, seen) in enumerate(zip(waves, outlined, strict=True)):
+            if wave.front[0].doubted and seen.sign != wave.sign:
+                outlined[number] = seen.part(slice(0))
         return ends_of(
             [(wave.start, wave.end) for wave in waves],
             [wave.sign for wave in waves],
             [wave.confidence for wave in waves],
-            [Outlined.of(change, mask, first) for mask in masks],
+            outlined,
         )
 
     def _more(

@@ -71,6 +71,10 @@ class Outlined:
         for piece in np.split(clear, np.flatnonzero(np.diff(self.maps[clear]) > GAP_MAPS + 1) + 1):
             if len(piece) and (self.maps[piece[-1]] < start or self.maps[piece[0]] > end):
                 kept[piece] = False
+        return self.part(kept)
+
+    def part(self, kept: slice | NDArray[np.bool_]) -> Outlined:
+        """Return some of the maps."""
         return Outlined(self.maps[kept], self.areas[kept], self.strengths[kept], self.sign)
 
     def comes(self) -> bool:
