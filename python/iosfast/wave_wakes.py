@@ -60,13 +60,15 @@ def fronts(tracks: list[Track], z: _Floats, least_cells: int) -> list[Track]:
             continue
         kept.append(track.within(~_around(arrival.cells[led], z.shape[1:], 0)))
         wakes[track.sign].add(arrival.cells[~led], maps[~led], size[~led], number)
+        others[track.sign].add(arrival.cells[led], maps[led], size[led], number)
     # Fronts that began before others may have been followed on into the wakes of these.
     without = restored
     for track in kept:
         rest = {}
         for now, c in track.cells.items():
             at = now, c[:, 0], c[:, 1]
-            led = peaks[track.sign][at] < _RETURN * wakes[-track.sign].change[at]
+            before = np.maximum(wakes[-track.sign].change[at], others[-track.sign].change[at])
+            led = peaks[track.sign][at] < _RETURN * before
             if not led.all():
                 rest[now] = c[~led]
         if rest:
