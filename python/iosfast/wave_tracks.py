@@ -29,6 +29,8 @@ OUTLIER = 3.0
 THRESHOLD = 3.0
 #: Maps in which a wave may be out of sight.
 GAP_MAPS = 3
+#: What comes back into sight is a new wave if it covers less than this part of what was seen last.
+_REGROWN = 0.25
 #: Maps of a part of the time in which arrivals are ordered.
 ORDER_MAPS = 12
 #: Bytes of maps that are read at a time: few, since new memory costs more than a few calls.
@@ -223,7 +225,9 @@ def follow(course: Course, sign: int, reach_cells: float, least_cells: int) -> l
             near = []
             for track in running:
                 recent = track.recent(now)
-                if recent is not None:
+                if recent is not None and (
+                    now - 1 in track.cells or len(patch) >= _REGROWN * len(recent)
+                ):
                     distance = _distances(patch, recent)
                     if distance.min() <= reach_cells:
                         near.append((track, distance))
