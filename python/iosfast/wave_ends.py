@@ -26,8 +26,8 @@ _COVERED = 0.75
 #: A wave that is less sure than this part of a surer one at the same time tells no ends: what is
 #: left of that one, or swings back after it, is often taken for a wave.
 _LESS_SURE = 0.7
-#: But not if its outlines change by this part of what those of the surer one do: what is left of a
-#: wave, or swings back after it, is fainter.
+#: But it does if its outlines change by this part of what those of the surer one do, while that was
+#: tracked: it was tracked together with it.
 _AS_STRONG = 0.8
 
 
@@ -61,6 +61,12 @@ class Outlined:
         strengths = np.array([np.quantile(sign * part, 0.9) for part in within], np.float64)
         return cls(seen + first, masks[seen].sum(axis=(1, 2)), strengths, sign)
 
+    @classmethod
+    def as_tracked(cls, start: int, end: int, sign: int) -> Outlined:
+        """Take the maps of a track for those in which its wave was outlined."""
+        maps = np.arange(start, end + 1)
+        return cls(maps, np.ones_like(maps), np.zeros(len(maps)), sign)
+
     def clear(self, start: int, end: int) -> Outlined:
         """Leave out maps that are much fainter than most, or far from the others.
 
@@ -71,10 +77,6 @@ class Outlined:
         for piece in np.split(clear, np.flatnonzero(np.diff(self.maps[clear]) > GAP_MAPS + 1) + 1):
             if len(piece) and (self.maps[piece[-1]] < start or self.maps[piece[0]] > end):
                 kept[piece] = False
-        return self.part(kept)
-
-    def part(self, kept: slice | NDArray[np.bool_]) -> Outlined:
-        """Return some of the maps."""
         return Outlined(self.maps[kept], self.areas[kept], self.strengths[kept], self.sign)
 
     def comes(self) -> bool:
@@ -126,18 +128,23 @@ def ends_of(
         (first, last if of_wave else _not_after(first, last, sure))
         for (first, last), of_wave in zip(ends, sure, strict=True)
     ]
-    strengths = [seen.typical() if of_wave else 0.0 for seen, of_wave in zip(outlined, sure, strict=True)]
-    return [
-        _within(
-            span,
-            [
-                ends[k]
-                for k, c in enumerate(confidence)
-                if _LESS_SURE * c > own and strengths[k] * _AS_STRONG > strength
-            ],
-        )
-        for span, own, strength in zip(ends, confidence, strengths, strict=True)
+    strengths = [
+        seen.typical() if of_wave else 0.0 for seen, of_wave in zip(outlined, sure, strict=True)
     ]
+    bounds = []
+    for number, (first, last) in enumerate(ends):
+        surer = [
+            ends[other]
+            for other, (start, end) in enumerate(tracked)
+            if _LESS_SURE * confidence[other] > confidence[number]
+            and not (
+                strengths[number] >= _AS_STRONG * strengths[other]
+                and first >= start - _NEAR
+                and last <= end + _NEAR
+            )
+        ]
+        bounds.append(_within((first, last), surer))
+    return bounds
 
 
 def _ends(start: int, end: int, sign: int, seen: Outlined) -> tuple[int, int, bool]:

@@ -9,7 +9,11 @@ from .wave_tracks import Track
 
 
 def unexplained(
-    front: tuple[Track, ...], masks: NDArray[np.bool_], first: int, block_px: int, reach_cells: float
+    front: tuple[Track, ...],
+    masks: NDArray[np.bool_],
+    first: int,
+    block_px: int,
+    reach_cells: float,
 ) -> Track:
     """Return the cells of a front that are farther from all outlines than a front gets in a map.
 
@@ -24,7 +28,7 @@ def unexplained(
     reach_cells : float
         How far a front gets from map to map.
     """
-    near = _spread(_cells(masks.any(axis=0), block_px), int(reach_cells))
+    near = _spread(_cells(np.logical_or.reduce(masks, axis=0), block_px), int(reach_cells))
     rest = Track(front[0].sign)
     for track in front:
         for now, c in track.cells.items():

@@ -158,7 +158,10 @@ def _noise(cells: _Floats) -> _Floats:
 
 @dataclass
 class Track:
-    """A patch of change of one sign, followed through maps: for each, the cells it covers."""
+    """A patch of change of one sign, followed through maps: for each, the cells it covers.
+
+    `doubted` tells that only its own wake told it from that of another front.
+    """
 
     sign: int
     cells: dict[int, _Cells] = field(default_factory=dict)

@@ -52,6 +52,8 @@ def fronts(tracks: list[Track], z: _Floats, least_cells: int) -> list[Track]:
             for one in np.unique(other.whose[maps[second], y[second], x[second]]):
                 mine = second & (other.whose[maps, y, x] == one)
                 front = _ahead(tracks[one], arrival.cells[mine], maps[mine], z)
+                if not front.cells:
+                    continue
                 came = Arrival.of([front], z)
                 then = came.maps.astype(np.intp)
                 most = peaks[front.sign][then, *came.cells.T]
@@ -110,6 +112,8 @@ def _ahead(track: Track, cells: NDArray[np.int64], maps: NDArray[np.intp], z: _F
         ahead = until[c[:, 0], c[:, 1]] - now
         rest[now] = c[(ahead > 0) & (ahead <= WAKE_MAPS)]
     front = Track(track.sign, {now: c for now, c in rest.items() if len(c)}, doubted=True)
+    if not front.cells:
+        return front
     arrival = Arrival.of([front], z)
     least, came = np.zeros((2, *z.shape[1:]), np.float32)
     y, x = arrival.cells.T
@@ -123,9 +127,7 @@ def _ahead(track: Track, cells: NDArray[np.int64], maps: NDArray[np.intp], z: _F
     return front
 
 
-def _around(
-    cells: NDArray[np.int64], grid: tuple[int, ...], reach: int = 1
-) -> NDArray[np.bool_]:
+def _around(cells: NDArray[np.int64], grid: tuple[int, ...], reach: int = 1) -> NDArray[np.bool_]:
     """Tell which cells are at most so many rows and columns away from some."""
     near = np.zeros(grid, np.bool_)
     for row, column in cells:
