@@ -27,7 +27,8 @@ def fronts(tracks: list[Track], z: _Floats, least_cells: int) -> list[Track]:
     A cell is in the wake if a front of the other sign changed its surroundings at most `WAKE_MAPS`
     before, and more, or as much and as long before as in most cells. Such cells are taken away,
     and the track if most of it goes. But what has a wake of its own is a front: where a track that
-    was taken away is followed by another one, which changes less, it stays, and the other goes.
+    was taken away is followed by another one in at least `least_cells`, which changes less, it
+    stays, and the other goes.
     """
     tracks = sorted(tracks, key=lambda track: (track.first, -len(track.cells)))
     peaks = {sign: _largest_soon(sign * z) for sign in (1, -1)}
