@@ -142,7 +142,9 @@ class Search:
         start, end = min(start for start, _ in ends), max(end for _, end in ends)
         more = []
         for wave, own in zip(waves, masks, strict=True):
-            if own.any():
+            first_seen = min(track.first for track in wave.front)
+            last_seen = max(track.last for track in wave.front)
+            if own.any() and (first_seen < start or last_seen > end):
                 rest = unexplained(wave.front, masks, first, self.course.block_px, self.cells.reach)
                 if rest.cells:
                     found = wave_of([rest], self.course, self.cells, self.min_maps, self.midline)

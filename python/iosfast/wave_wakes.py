@@ -83,20 +83,30 @@ class _Wakes:
     """What tracks of one sign changed in the `WAKE_MAPS` before, when they came, and which."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self.change = np.zeros(shape, np.float32)
-        self.whose = np.full(shape, -1, np.int32)
-        self.came = np.full(shape[1:], -np.inf)
+        length, *grid = shape
+        self.change = np.zeros((length + WAKE_MAPS, *grid), np.float32)
+        self.whose = np.full(self.change.shape, -1, np.int32)
+        self.came = np.full(grid, -np.inf)
 
     def add(
         self, cells: NDArray[np.int64], maps: NDArray[np.intp], size: _Floats, number: int
     ) -> None:
         """Add the arrivals of track `number`."""
-        for (row, column), now, much in zip(cells, maps, size, strict=True):
-            near = np.s_[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
-            change = self.change[now + 1 : now + WAKE_MAPS + 1, *near]
-            self.whose[now + 1 : now + WAKE_MAPS + 1, *near][change < much] = number
-            np.maximum(change, much, out=change)
-            np.maximum(self.came[near], now, out=self.came[near])
+        height, width = self.came.shape
+        change, whose = self.change.reshape(-1), self.whose.reshape(-1)
+        order = np.argsort(size, kind="stable")  # of what is written twice, the last one remains
+        cells, maps, size = cells[order], maps[order], size[order]
+        later = np.arange(1, WAKE_MAPS + 1) * (height * width)
+        for down, across in np.ndindex(3, 3):
+            y, x = (cells + np.array([down - 1, across - 1])).T
+            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            y, x, now = y[inside], x[inside], maps[inside]
+            at = ((now * height + y) * width + x)[:, np.newaxis] + later
+            much = np.broadcast_to(size[inside, np.newaxis], at.shape)
+            more = change[at] < much
+            change[at[more]] = much[more]
+            whose[at[more]] = number
+            np.maximum.at(self.came, (y, x), now)
 
 
 def _ahead(track: Track, cells: NDArray[np.int64], maps: NDArray[np.intp], z: _Floats) -> Track:
