@@ -63,7 +63,9 @@ GAP = [0] * 4
         (outlined(9, [500] * 13 + [*GAP, 88]), (9, 21)),
         (outlined(9, [500] * 4 + GAP + [500] * 5), (9, 21)),  # spoiled maps
         (outlined(9, [500] * 13, sign=-1), (10, 20)),  # its wake
-        (outlined(7, [500] * 10 + [100], sign=-1), (7, 17)),  # its wake was tracked
+        (outlined(7, [500] * 10 + [100], sign=-1), (7, 17)),  # its wake was tracked,
+        (outlined(9, LOST, sign=-1), (9, 16)),  # which lasts longer
+        (outlined(11, [500] * 2, sign=-1), (11, 20)),  # too few maps to tell
     ],
 )
 def test_ends_of_a_wave(seen, expected):
@@ -88,3 +90,18 @@ def test_a_wave_that_is_another_one_ends_with_it():
     assert ends([other, own], [NOTHING, NOTHING]) == [other, own]  # who knows which
     assert ends([other, (17, 27)], [whole, NOTHING]) == [other, (17, 27)]  # little in common
     assert ends([other, own], [whole, outlined(12, [500] * 11)]) == [other, own]
+
+
+def test_a_wave_that_was_tracked_together_with_a_surer_one():
+    tracked = [(10, 30), (22, 26)]
+    first, other = outlined(10, [500] * 10 + [100]), outlined(20, [500] * 10)
+    assert ends(tracked, [first, other], confidence=[0.9, 0.5]) == [(10, 20), (20, 29)]
+    faint = outlined(20, [500] * 10, [0.005] * 10)
+    assert ends(tracked, [first, faint], confidence=[0.9, 0.5]) == [(10, 20), (20, 20)]
+
+
+def test_tracked_maps_stand_for_outlines():
+    other = outlined(10, [500] * 11)
+    tracked = [(10, 20), (12, 23)]
+    assert ends(tracked, [other, NOTHING]) == [(10, 20), (12, 20)]
+    assert ends(tracked, [other, Outlined.as_tracked(12, 23, 1)]) == tracked

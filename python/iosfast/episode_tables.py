@@ -12,10 +12,11 @@ from types import ModuleType
 from typing import Any, cast
 
 from .clips import IMAGE_ENDINGS, map_names
-from .episodes import Episode, EpisodeWave, Found, Hemisphere, episodes_of
+from .episodes import Episode, EpisodeWave, episodes_of
 from .errors import ReadError
 from .maps import Maps
 from .staging import file_beside
+from .wave_search import Found, Hemisphere
 
 #: Names of the first and the last map; whatever else is in a published table is left alone.
 FIRST, LAST = "SFN", "EFN"

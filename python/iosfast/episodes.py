@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,31 +13,20 @@ from numpy.typing import ArrayLike, NDArray
 from . import arguments
 from .clips import Clip, map_names
 from .errors import warn
-from .front import ASSUMED_FIELD_MM, MAX_SPEED_MM_MIN, propagate
+from .front import ASSUMED_FIELD_MM, MAX_SPEED_MM_MIN
 from .maps import Maps
-from .prompts import Prompt
 from .readers.recording import available_cores
-from .wave_ends import Outlined, ends_of
-from .wave_tracks import Arrival, Course, Track, advance, follow, joined, order
+from .wave_search import Cells, Found, Hemisphere, Search, overlapping, wave_of
+from .wave_tracks import Course, follow, joined
 from .wave_wakes import fronts
-
-Hemisphere = Literal["left", "right"]
 
 #: A wave sweeps at least so much, in at least so many maps.
 MIN_AREA_MM2, MIN_MAPS = 2.0, 4
-#: Maps before and after a wave, as it was found, in which its ends are sought.
-MARGIN_MAPS = 8
 
 #: Smallest patch of change within a map; parts of one torn front are so near; mm2, mm.
 _PATCH_MM2, _NEAR_MM = 0.1, 2.0
-#: How well a front's arrival times have to be ordered in space, 0 to 1; see `Arrival.order`.
-_MIN_ORDER = 0.6
-#: A map shows a wave if its change reaches this part of the wave's own median over its maps.
-_CLEAR = 0.5
 #: Episodes whose ends are sought at a time.
 _AT_A_TIME = 2
-#: Part of a wave that has to be on one side of the midline.
-_ONE_SIDE = 0.8
 
 
 @dataclass(frozen=True)
@@ -59,8 +48,8 @@ class EpisodeWave:
     confidence : float
         0 to 1; 1 for what an operator says.
     seed : tuple of (int, (float, float)) or None
-        Map, and (x, y) in pixels, at which the front is clear for the first time. None if an
-        operator told of the wave.
+        Map, and (x, y) in pixels, at which the front is clear for the first time; or clearest, of
+        one in the wake of another. None if an operator told of the wave.
     """
 
     label: str
@@ -72,22 +61,6 @@ class EpisodeWave:
     hemisphere: Hemisphere | None = None
     confidence: float = 1.0
     seed: tuple[int, tuple[float, float]] | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """A wave of which nothing but numbers is known yet; see `EpisodeWave`.
-
-    `sign` tells whether it brightens (1) or darkens (-1); 0 if that is not known.
-    """
-
-    start: int
-    end: int
-    hemisphere: Hemisphere | None = None
-    confidence: float = 1.0
-    seed: tuple[int, tuple[float, float]] | None = None
-    label: str = ""
-    sign: int = 0
 
 
 @dataclass(frozen=True)
@@ -200,7 +173,7 @@ def find_episodes(
     course = Course.of(maps)
     cell_mm = course.block_px * size
     step_min = float(np.median(np.diff(maps.times_s))) / 60
-    cells = _Cells(
+    cells = Cells(
         reach=max_speed * step_min / cell_mm + 1,
         patch=max(2, round(_PATCH_MM2 / cell_mm**2)),
         near=_NEAR_MM / cell_mm,
@@ -212,77 +185,23 @@ def find_episodes(
         for track in follow(course, sign, cells.reach, cells.patch)
         if len(track.cells) > 1
     ]
-    groups = joined(fronts(tracks, course.z), course.z, cells.near, cells.area)
+    groups = joined(fronts(tracks, course.z, cells.area), course.z, cells.near, cells.area)
     waves = [
         wave
         for group in groups
-        if (wave := _wave(group, course, cells, min_maps, line)) is not None
+        if (wave := wave_of(group, course, cells, min_maps, line)) is not None
     ]
     if isinstance(maps, Maps) and maps.recipe.baseline_bins is not None:
         return episodes_of(maps, waves)  # what has passed is still in these maps: no ends are seen
     at_once = [
         [waves[number] for number in group]
-        for group in _overlapping([(wave.start, wave.end) for wave in waves])
+        for group in overlapping([(wave.start, wave.end) for wave in waves])
     ]
+    search = Search(maps, course, cells, min_maps, line, size, max_speed)
     # Each episode by one thread, since much of it cannot be split; of few at a time, for memory.
     with ThreadPoolExecutor(min(available_cores(), _AT_A_TIME)) as pool:
-        ends = list(pool.map(lambda waves: _to_ends(maps, waves, size, max_speed), at_once))
+        ends = list(pool.map(search.to_ends, at_once))
     return episodes_of(maps, [wave for waves in ends for wave in waves])
-
-
-def _to_ends(
-    maps: Maps | Clip, waves: list[Found], pixel_size_mm: float, max_speed_mm_min: float
-) -> list[Found]:
-    """Follow the waves of an episode from their seeds, to where they really begin and end."""
-    start, end = min(wave.start for wave in waves), max(wave.end for wave in waves)
-    first, last = max(0, start - MARGIN_MAPS), min(len(maps), end + MARGIN_MAPS + 1)
-    clip = maps.part(first, last) if isinstance(maps, Clip) else Clip.of(maps, first, last)
-    prompts = [
-        Prompt(wave.seed[0] - first, number, points=[wave.seed[1]])
-        for number, wave in enumerate(waves, 1)
-        if wave.seed is not None
-    ]
-    followed = propagate(
-        clip,
-        prompts,
-        pixel_size_mm=pixel_size_mm,
-        max_speed_mm_min=max_speed_mm_min,
-        both=True,
-        threads=1,
-    )
-    inside = np.ones(clip.change.shape[1:], bool) if clip.mask is None else clip.mask
-    change = clip.change - np.median(clip.change[:, inside], axis=1)[:, np.newaxis, np.newaxis]
-    outlined = [Outlined.of(change, masks, first) for masks in followed.masks]
-    ends = ends_of(
-        [(wave.start, wave.end) for wave in waves],
-        [wave.sign for wave in waves],
-        [wave.confidence for wave in waves],
-        outlined,
-    )
-    if len(_overlapping(ends)) > 1:  # pieces of one wave, it seems: they stay together
-        first, last = min(start for start, _ in ends), max(end for _, end in ends)
-        ends = [
-            (first if wave.start == start else wave.start, last if wave.end == end else wave.end)
-            for wave in waves
-        ]
-    return [
-        replace(wave, start=first, end=last)
-        for wave, (first, last) in zip(waves, ends, strict=True)
-    ]
-
-
-def _overlapping(ends: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Group first and last maps, by number, that overlap in time."""
-    groups: list[list[int]] = []
-    last = -1
-    for number in sorted(range(len(ends)), key=lambda number: ends[number]):
-        start, end = ends[number]
-        if groups and start <= last:
-            groups[-1].append(number)
-        else:
-            groups.append([number])
-        last = max(last, end)
-    return groups
 
 
 def episodes_of(maps: Maps | Clip, waves: Sequence[Found]) -> list[Episode]:
@@ -290,7 +209,7 @@ def episodes_of(maps: Maps | Clip, waves: Sequence[Found]) -> list[Episode]:
     names = maps.names if isinstance(maps, Clip) else map_names(maps.info)
     groups = [
         [waves[number] for number in group]
-        for group in _overlapping([(wave.start, wave.end) for wave in waves])
+        for group in overlapping([(wave.start, wave.end) for wave in waves])
     ]
     episodes = []
     for number, group in enumerate(groups, 1):
@@ -329,79 +248,3 @@ def checked_midline(midline: Any) -> NDArray[np.float64]:
     if not (np.diff(line[:, 1]) > 0).all():
         raise ValueError("midline must lead from the top down: y has to increase")
     return line
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """Limits in cells of the coarse grid."""
-
-    reach: float
-    patch: int
-    near: float
-    area: int
-
-
-def _wave(
-    front: list[Track],
-    course: Course,
-    cells: _Cells,
-    min_maps: int,
-    midline: NDArray[np.float64] | None,
-) -> Found | None:
-    """Return the wave of a front in one or more pieces, or None if it is none."""
-    strength = _strength(front, course)
-    clear = [t for t, value in strength.items() if value >= _CLEAR * _median(strength)]
-    if len(clear) < min_maps:
-        return None
-    arrival = Arrival.of(front, course.z)
-    area, ordered = len(arrival.cells), order(front, course.z)
-    if (
-        area < cells.area
-        or ordered < _MIN_ORDER
-        or np.ptp(np.quantile(arrival.maps, (0.1, 0.9))) < 2
-    ):
-        return None
-    if advance(front) > cells.reach:
-        return None
-    start, end = min(clear), max(clear)
-    peak = _median(strength)
-    confidence = ordered * (1 - np.exp(-area / cells.area)) * (1 - np.exp(-(peak - 2) / 1.5))
-    confidence *= 1 - np.exp(-len(clear) / 3)
-    return Found(
-        start,
-        end,
-        hemisphere=None if midline is None else _side(arrival, course, midline),
-        confidence=round(float(np.clip(confidence, 0, 1)), 3),
-        seed=(start, _seed(front, start, course)),
-        sign=front[0].sign,
-    )
-
-
-def _strength(front: list[Track], course: Course) -> dict[int, float]:
-    """Change of the strongest cells in each map, in units of noise."""
-    sizes: dict[int, list[NDArray[np.float32]]] = {}
-    for track in front:
-        for now, cells in track.cells.items():
-            z = course.z[now, cells[:, 0], cells[:, 1]] * track.sign
-            sizes.setdefault(now, []).append(z)
-    return {
-        now: float(np.quantile(np.concatenate(parts), 0.9)) for now, parts in sorted(sizes.items())
-    }
-
-
-def _median(strength: dict[int, float]) -> float:
-    return float(np.median(list(strength.values())))
-
-
-def _seed(front: list[Track], now: int, course: Course) -> tuple[float, float]:
-    parts = [(track.sign, track.cells[now]) for track in front if now in track.cells]
-    cells = np.concatenate([part for _, part in parts])
-    size = np.concatenate([sign * course.z[now, p[:, 0], p[:, 1]] for sign, p in parts])
-    y, x = ((cells[np.argmax(size)] + 0.5) * course.block_px - 0.5).tolist()
-    return x, y
-
-
-def _side(arrival: Arrival, course: Course, midline: NDArray[np.float64]) -> Hemisphere | None:
-    y, x = ((arrival.cells + 0.5) * course.block_px - 0.5).T
-    left = float(np.mean(x < np.interp(y, midline[:, 1], midline[:, 0])))
-    return "left" if left >= _ONE_SIDE else "right" if left <= 1 - _ONE_SIDE else None

@@ -26,6 +26,9 @@ _COVERED = 0.75
 #: A wave that is less sure than this part of a surer one at the same time tells no ends: what is
 #: left of that one, or swings back after it, is often taken for a wave.
 _LESS_SURE = 0.7
+#: But it does if its outlines change by this part of what those of the surer one do, while that was
+#: tracked: it was tracked together with it.
+_AS_STRONG = 0.8
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,18 @@ class Outlined:
         strengths = np.array([np.quantile(sign * part, 0.9) for part in within], np.float64)
         return cls(seen + first, masks[seen].sum(axis=(1, 2)), strengths, sign)
 
+    @classmethod
+    def as_tracked(cls, start: int, end: int, sign: int) -> Outlined:
+        """Take the maps of a track for those in which its wave was outlined."""
+        maps = np.arange(start, end + 1)
+        return cls(maps, np.ones_like(maps), np.zeros(len(maps)), sign)
+
     def clear(self, start: int, end: int) -> Outlined:
         """Leave out maps that are much fainter than most, or far from the others.
 
         The latter are those before `start` or after `end` with a gap towards the others.
         """
-        kept = self.strengths >= _SHOWN * self._typical()
+        kept = self.strengths >= _SHOWN * self.typical()
         clear = np.flatnonzero(kept)
         for piece in np.split(clear, np.flatnonzero(np.diff(self.maps[clear]) > GAP_MAPS + 1) + 1):
             if len(piece) and (self.maps[piece[-1]] < start or self.maps[piece[0]] > end):
@@ -81,10 +90,11 @@ class Outlined:
     def _fades(self, at: int) -> bool:
         return bool(
             self.areas[at] <= _SMALLER * np.median(self.areas)
-            or self.strengths[at] <= _FAINTER * self._typical()
+            or self.strengths[at] <= _FAINTER * self.typical()
         )
 
-    def _typical(self) -> float:
+    def typical(self) -> float:
+        """Change that most maps show."""
         half = len(self.strengths) // 2
         return float(np.median(np.sort(self.strengths)[half:])) if len(self.strengths) else 0.0
 
@@ -118,10 +128,23 @@ def ends_of(
         (first, last if of_wave else _not_after(first, last, sure))
         for (first, last), of_wave in zip(ends, sure, strict=True)
     ]
-    return [
-        _within(span, [e for e, c in zip(ends, confidence, strict=True) if _LESS_SURE * c > own])
-        for span, own in zip(ends, confidence, strict=True)
+    strengths = [
+        seen.typical() if of_wave else 0.0 for seen, of_wave in zip(outlined, sure, strict=True)
     ]
+    bounds = []
+    for number, (first, last) in enumerate(ends):
+        surer = [
+            ends[other]
+            for other, (start, end) in enumerate(tracked)
+            if _LESS_SURE * confidence[other] > confidence[number]
+            and not (
+                strengths[number] >= _AS_STRONG * strengths[other]
+                and first >= start - _NEAR
+                and last <= end + _NEAR
+            )
+        ]
+        bounds.append(_within((first, last), surer))
+    return bounds
 
 
 def _ends(start: int, end: int, sign: int, seen: Outlined) -> tuple[int, int, bool]:
@@ -131,6 +154,8 @@ def _ends(start: int, end: int, sign: int, seen: Outlined) -> tuple[int, int, bo
     first, last = int(seen.maps[0]), int(seen.maps[-1])
     if seen.sign != sign and last > end:  # what was outlined is the wake of what was tracked
         return start, end, True
+    if seen.sign != sign and 2 * len(seen.maps) > end - start:  # and the other way round
+        return first, last, True
     far = max(3, int((end - start + 1) * _OTHER))
     begins = min(first, end) if first <= start + far else start
     if first < start - _NEAR and not seen.comes():

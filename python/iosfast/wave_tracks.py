@@ -29,6 +29,8 @@ OUTLIER = 3.0
 THRESHOLD = 3.0
 #: Maps in which a wave may be out of sight.
 GAP_MAPS = 3
+#: What comes back into sight is a new wave if it covers less than this part of what was seen last.
+_REGROWN = 0.25
 #: Maps of a part of the time in which arrivals are ordered.
 ORDER_MAPS = 12
 #: Bytes of maps that are read at a time: few, since new memory costs more than a few calls.
@@ -156,10 +158,14 @@ def _noise(cells: _Floats) -> _Floats:
 
 @dataclass
 class Track:
-    """A patch of change of one sign, followed through maps: for each, the cells it covers."""
+    """A patch of change of one sign, followed through maps: for each, the cells it covers.
+
+    `doubted` tells that only its own wake told it from that of another front.
+    """
 
     sign: int
     cells: dict[int, _Cells] = field(default_factory=dict)
+    doubted: bool = False
 
     @property
     def first(self) -> int:
@@ -182,6 +188,11 @@ class Track:
         """Add cells, (N, 2)."""
         known = self.cells.get(now)
         self.cells[now] = cells if known is None else np.concatenate([known, cells])
+
+    def within(self, region: NDArray[np.bool_]) -> Track:
+        """Return what is within a region (h, w)."""
+        rest = {now: c[region[c[:, 0], c[:, 1]]] for now, c in self.cells.items()}
+        return Track(self.sign, {now: c for now, c in rest.items() if len(c)})
 
     def swept(self, grid: tuple[int, int]) -> int:
         """Cells covered in any map."""
@@ -217,7 +228,9 @@ def follow(course: Course, sign: int, reach_cells: float, least_cells: int) -> l
             near = []
             for track in running:
                 recent = track.recent(now)
-                if recent is not None:
+                if recent is not None and (
+                    now - 1 in track.cells or len(patch) >= _REGROWN * len(recent)
+                ):
                     distance = _distances(patch, recent)
                     if distance.min() <= reach_cells:
                         near.append((track, distance))

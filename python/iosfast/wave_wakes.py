@@ -21,52 +21,129 @@ _EVEN_RETURN, _EVEN_MAPS = 1.2, 2
 _LED = 0.5
 
 
-def fronts(tracks: list[Track], z: _Floats) -> list[Track]:
+def fronts(tracks: list[Track], z: _Floats, least_cells: int) -> list[Track]:
     """Return the tracks of fronts, without the opposite change that each has in its wake.
 
     A cell is in the wake if a front of the other sign changed its surroundings at most `WAKE_MAPS`
     before, and more, or as much and as long before as in most cells. Such cells are taken away,
-    and the track if most of it goes.
+    and the track if most of it goes. But what has a wake of its own is a front: where a track that
+    was taken away is followed by another one in at least `least_cells`, which changes less, it
+    stays, and the other goes.
     """
     tracks = sorted(tracks, key=lambda track: (track.first, -len(track.cells)))
     peaks = {sign: _largest_soon(sign * z) for sign in (1, -1)}
-    wakes = {sign: np.zeros(z.shape, np.float32) for sign in (1, -1)}  # what fronts changed before
-    passed = {sign: np.full(z.shape[1:], -np.inf) for sign in (1, -1)}  # when fronts came
-    kept = []
-    for track in tracks:
+    wakes = {sign: _Wakes(z.shape) for sign in (1, -1)}  # of fronts
+    others = {sign: _Wakes(z.shape) for sign in (1, -1)}  # of what was taken away
+    kept, restored = [], []
+    for number, track in enumerate(tracks):
         arrival = Arrival.of([track], z)
         y, x = arrival.cells.T
         maps = arrival.maps.astype(np.intp)
         size = peaks[track.sign][maps, y, x]
-        before = wakes[-track.sign][maps, y, x]
+        ahead, other = wakes[-track.sign], others[-track.sign]
+        before = ahead.change[maps, y, x]
         led = size < _RETURN * before
-        led |= _follows(maps - passed[-track.sign][y, x]) & (size < _EVEN_RETURN * before)
+        led |= _follows(maps - ahead.came[y, x]) & (size < _EVEN_RETURN * before)
         if led.mean() > _LED:
+            others[track.sign].add(arrival.cells, maps, size, number)
             continue
-        wake = np.zeros(z.shape[1:], bool)
-        wake[y[led], x[led]] = True
-        rest = {now: c[~wake[c[:, 0], c[:, 1]]] for now, c in track.cells.items()}
-        kept.append(Track(track.sign, {now: c for now, c in rest.items() if len(c)}))
-        own = zip(arrival.cells[~led], maps[~led], size[~led], strict=True)
-        for (row, column), now, much in own:
-            near = np.s_[
-                now + 1 : now + WAKE_MAPS + 1, max(0, row - 1) : row + 2,
-                max(0, column - 1) : column + 2,
-            ]  # fmt: skip
-            np.maximum(wakes[track.sign][near], much, out=wakes[track.sign][near])
-            np.maximum(passed[track.sign][near[1:]], now, out=passed[track.sign][near[1:]])
+        second = _follows(maps - other.came[y, x]) & ~led
+        second &= size < _RETURN * other.change[maps, y, x]
+        if (led | second).mean() > _LED and second.sum() >= least_cells:
+            for one in np.unique(other.whose[maps[second], y[second], x[second]]):
+                mine = second & (other.whose[maps, y, x] == one)
+                front = _ahead(tracks[one], arrival.cells[mine], maps[mine], z)
+                if not front.cells:
+                    continue
+                came = Arrival.of([front], z)
+                then = came.maps.astype(np.intp)
+                most = peaks[front.sign][then, *came.cells.T]
+                wakes[front.sign].add(came.cells, then, most, int(one))
+                restored.append(front)
+            continue
+        kept.append(track.within(~_around(arrival.cells[led], z.shape[1:], 0)))
+        wakes[track.sign].add(arrival.cells[~led], maps[~led], size[~led], number)
+        others[track.sign].add(arrival.cells[led], maps[led], size[led], number)
     # Fronts that began before others may have been followed on into the wakes of these.
-    without = []
+    without = restored
     for track in kept:
         rest = {}
         for now, c in track.cells.items():
             at = now, c[:, 0], c[:, 1]
-            led = peaks[track.sign][at] < _RETURN * wakes[-track.sign][at]
+            before = np.maximum(wakes[-track.sign].change[at], others[-track.sign].change[at])
+            led = peaks[track.sign][at] < _RETURN * before
             if not led.all():
                 rest[now] = c[~led]
         if rest:
             without.append(Track(track.sign, rest))
     return without
+
+
+class _Wakes:
+    """What tracks of one sign changed in the `WAKE_MAPS` before, when they came, and which."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        length, *grid = shape
+        self.change = np.zeros((length + WAKE_MAPS, *grid), np.float32)
+        self.whose = np.full(self.change.shape, -1, np.int32)
+        self.came = np.full(grid, -np.inf)
+
+    def add(
+        self, cells: NDArray[np.int64], maps: NDArray[np.intp], size: _Floats, number: int
+    ) -> None:
+        """Add the arrivals of track `number`."""
+        height, width = self.came.shape
+        change, whose = self.change.reshape(-1), self.whose.reshape(-1)
+        order = np.argsort(size, kind="stable")  # of what is written twice, the last one remains
+        cells, maps, size = cells[order], maps[order], size[order]
+        later = np.arange(1, WAKE_MAPS + 1) * (height * width)
+        for down, across in np.ndindex(3, 3):
+            y, x = (cells + np.array([down - 1, across - 1])).T
+            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            y, x, now = y[inside], x[inside], maps[inside]
+            at = ((now * height + y) * width + x)[:, np.newaxis] + later
+            much = np.broadcast_to(size[inside, np.newaxis], at.shape)
+            more = change[at] < much
+            change[at[more]] = much[more]
+            whose[at[more]] = number
+            np.maximum.at(self.came, (y, x), now)
+
+
+def _ahead(track: Track, cells: NDArray[np.int64], maps: NDArray[np.intp], z: _Floats) -> Track:
+    """Return what passed some cells at most `WAKE_MAPS` before its wake did, where it is strong.
+
+    What is weaker in a cell is left of the wake that was there before.
+    """
+    until = np.full(z.shape[1:], -1)
+    for (row, column), now in zip(cells, maps, strict=True):
+        near = np.s_[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
+        np.maximum(until[near], now, out=until[near])
+    rest = {}
+    for now, c in track.cells.items():
+        ahead = until[c[:, 0], c[:, 1]] - now
+        rest[now] = c[(ahead > 0) & (ahead <= WAKE_MAPS)]
+    front = Track(track.sign, {now: c for now, c in rest.items() if len(c)}, doubted=True)
+    if not front.cells:
+        return front
+    arrival = Arrival.of([front], z)
+    least, came = np.zeros((2, *z.shape[1:]), np.float32)
+    y, x = arrival.cells.T
+    least[y, x] = _RETURN * track.sign * z[arrival.maps.astype(np.intp), y, x]
+    came[y, x] = arrival.maps
+    for now, c in front.cells.items():
+        at = c[:, 0], c[:, 1]
+        strong = track.sign * z[now, *at] >= least[at]
+        rest[now] = c[strong & (abs(now - came[at]) <= _PEAK_MAPS)]
+    front.cells = {now: c for now, c in rest.items() if len(c)}
+    return front
+
+
+def _around(cells: NDArray[np.int64], grid: tuple[int, ...], reach: int = 1) -> NDArray[np.bool_]:
+    """Tell which cells are at most so many rows and columns away from some."""
+    near = np.zeros(grid, np.bool_)
+    for row, column in cells:
+        near[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1] = 1
+    return near
 
 
 def _follows(since: _Floats) -> NDArray[np.bool_]:
