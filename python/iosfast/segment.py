@@ -407,9 +407,9 @@ def propose_prompts(
     pixel_size_mm: float | None = None,
     max_speed_mm_min: float = MAX_SPEED_MM_MIN,
 ) -> list[Prompt]:
-    """Return a prompt for each wave that `find_episodes` finds: a point on its first clear map.
+    """Return a prompt for each wave that `find_episodes` finds: its seed, see `EpisodeWave`.
 
-    A wave may begin in an earlier one: follow it in both directions.
+    A wave may begin in an earlier map: follow it in both directions.
 
     Parameters
     ----------
