@@ -56,7 +56,7 @@ def has_user_block(path: Path, _head: bytes) -> bool:
     systems read that file more slowly: only for what no other reader knows.
     """
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb") as file:
             size, at = os.fstat(file.fileno()).st_size, 512
             while at < size:
                 file.seek(at)
