@@ -26,6 +26,7 @@ from .chunks import (
     too_sparse,
 )
 from .hdf5_filters import Filter, decoder
+from .page_cache import forget_unless_held
 from .pixels import PixelRecording, Run, check_pixels
 from .recording import Recording
 from .shared_file import SharedFile
@@ -159,13 +160,15 @@ def _chunked(
     if not filters:
         plain = plain_runs(grid, dtype.itemsize, places, lambda _: str(path))
         if plain is not None:
-            shape = grid.frame_shape
+            runs, row_bytes = plain
+            held = (runs[len(runs) * part // 4] for part in (1, 2, 3))
+            forget_unless_held(path, (run.offset + run.stride // 2 for run in held))
             return PixelRecording(
-                plain[0],
-                shape,
+                runs,
+                grid.frame_shape,
                 dtype,
                 path,
-                row_bytes=plain[1],
+                row_bytes=row_bytes,
                 chunk_frames=grid.parts[0],
                 **facts,
             )
