@@ -76,6 +76,7 @@ def test_all_is_done_and_then_nothing(batch, archive, tmp_path):
     held = results(tmp_path / "out")
     with pytest.raises(WriteError, match="holds a batch already; resume goes on"):
         batch(archive)
+    (tmp_path / "out" / ".events.partial-0123abcd.parquet").write_bytes(b"half")  # of a killed one
     again = batch(archive, resume=True)
     assert states(again) == dict.fromkeys(names, "up to date")
     assert results(tmp_path / "out") == held

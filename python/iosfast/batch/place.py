@@ -67,6 +67,13 @@ def write_batch_file(out: Path, archives: Sequence[Path]) -> None:
         work.write_text(json.dumps(told, indent=1) + "\n", encoding="ascii")
 
 
+def remove_unfinished(out: Path) -> None:
+    """Remove what a killed batch left of its own files; folders of recordings tidy themselves."""
+    for path in out.glob(".*.partial-*"):
+        if path.is_file() and not path.is_symlink():
+            path.unlink()
+
+
 def is_batch(out: Path) -> bool:
     """Tell whether a folder holds the results of a batch."""
     try:

@@ -22,7 +22,7 @@ from .faults import line_of
 from .locks import locked
 from .manifest import Manifest
 from .pages import INDEX, write_index
-from .place import check_out, write_batch_file
+from .place import check_out, remove_unfinished, write_batch_file
 from .plan_text import describe
 from .planning import Plan, plan_batch, task_of
 from .settings import Settings, recipe_of
@@ -221,6 +221,7 @@ def batch(
         return BatchResult(place, plan)
     with _alone(place):
         check_out(place, resume)
+        remove_unfinished(place)
         plan = planned()
         write_batch_file(plan.out, paths)
         for line in describe(plan, most=_LINES):
