@@ -8,6 +8,7 @@ from wave_maps import SHAPE, maps_of, noise, wave
 
 from iosfast import find_episodes
 from iosfast.wave_residuals import unexplained
+from iosfast.wave_search import Found, without_doubt
 from iosfast.wave_tracks import Course, Track, follow
 
 COUNT = 150
@@ -56,6 +57,20 @@ def test_a_wave_tracked_together_with_another_one_that_it_outlasts(seed):
     start, last = ends(change, seed)
     assert abs(start - 40) <= 1
     assert abs(last - 67) <= 2
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "kept"),
+    [(14, 19, False), (11, 20, False), (9, 21, False), (8, 15, True), (14, 22, True)],
+)
+def test_a_doubted_wave_has_to_outlast_the_others(start, end, kept):
+    sure = [Found(12, 20, front=(Track(1),)), Found(10, 16, front=(Track(1),))]
+    doubted = Found(start, end, front=(Track(-1, doubted=True),))
+    waves = [sure[0], doubted, sure[1]]
+    left, ends = without_doubt(waves, [(wave.start, wave.end) for wave in waves])
+    assert left == (waves if kept else sure)
+    assert ends == [(wave.start, wave.end) for wave in left]
+    assert without_doubt([doubted], [(start, end)]) == ([doubted], [(start, end)])
 
 
 def test_cells_far_from_outlines():

@@ -25,6 +25,8 @@ MARGIN_MAPS = 8
 _MIN_ORDER = 0.6
 #: A map shows a wave if its change reaches this part of the wave's own median over its maps.
 _CLEAR = 0.5
+#: Maps by which a doubted wave has to outlast the others: else it may be the wake of one of them.
+_OUTLASTS = 2
 #: Part of a wave that has to be on one side of the midline.
 _ONE_SIDE = 0.8
 
@@ -83,6 +85,7 @@ class Search:
         if more:
             waves = waves + more
             ends = self._ends(waves, change, self._followed(clip, waves, first), first)
+        waves, ends = without_doubt(waves, ends)
         if len(overlapping(ends)) > 1:  # pieces of one wave, it seems: they stay together
             first, last = min(start for start, _ in ends), max(end for _, end in ends)
             ends = [
@@ -151,6 +154,22 @@ class Search:
                     if found is not None and (found.start < start or found.end > end):
                         more.append(found)
         return more
+
+
+def without_doubt(
+    waves: list[Found], ends: list[tuple[int, int]]
+) -> tuple[list[Found], list[tuple[int, int]]]:
+    """Leave out doubted waves that the others, of an episode of several, outlast."""
+    sure = [end for wave, end in zip(waves, ends, strict=True) if not wave.front[0].doubted]
+    if not sure:
+        return waves, ends
+    first, last = min(start for start, _ in sure), max(end for _, end in sure)
+    kept = [
+        (wave, (start, end))
+        for wave, (start, end) in zip(waves, ends, strict=True)
+        if not wave.front[0].doubted or start <= first - _OUTLASTS or end >= last + _OUTLASTS
+    ]
+    return [wave for wave, _ in kept], [end for _, end in kept]
 
 
 def overlapping(ends: Sequence[tuple[int, int]]) -> list[list[int]]:
