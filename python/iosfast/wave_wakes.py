@@ -33,7 +33,7 @@ def fronts(tracks: list[Track], z: _Floats, least_cells: int) -> list[Track]:
     tracks = sorted(tracks, key=lambda track: (track.first, -len(track.cells)))
     peaks = {sign: _largest_soon(sign * z) for sign in (1, -1)}
     wakes = {sign: _Wakes(z.shape) for sign in (1, -1)}  # of fronts
-    others = {sign: _Wakes(z.shape) for sign in (1, -1)}  # of what was taken away
+    others = {sign: _NamedWakes(z.shape) for sign in (1, -1)}  # of what was taken away
     kept, restored = [], []
     for number, track in enumerate(tracks):
         arrival = Arrival.of([track], z)
@@ -58,11 +58,13 @@ def fronts(tracks: list[Track], z: _Floats, least_cells: int) -> list[Track]:
                 came = Arrival.of([front], z)
                 then = came.maps.astype(np.intp)
                 most = peaks[front.sign][then, *came.cells.T]
-                wakes[front.sign].add(came.cells, then, most, int(one))
+                wakes[front.sign].add(came.cells, then, most)
                 restored.append(front)
             continue
-        kept.append(track.within(~_around(arrival.cells[led], z.shape[1:], 0)))
-        wakes[track.sign].add(arrival.cells[~led], maps[~led], size[~led], number)
+        region = np.ones(z.shape[1:], np.bool_)
+        region[y[led], x[led]] = False
+        kept.append(track.within(region))
+        wakes[track.sign].add(arrival.cells[~led], maps[~led], size[~led])
         others[track.sign].add(arrival.cells[led], maps[led], size[led], number)
     # Fronts that began before others may have been followed on into the wakes of these.
     without = restored
@@ -80,20 +82,19 @@ def fronts(tracks: list[Track], z: _Floats, least_cells: int) -> list[Track]:
 
 
 class _Wakes:
-    """What tracks of one sign changed in the `WAKE_MAPS` before, when they came, and which."""
+    """What tracks of one sign changed in the `WAKE_MAPS` before, and when they came."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         length, *grid = shape
         self.change = np.zeros((length + WAKE_MAPS, *grid), np.float32)
-        self.whose = np.full(self.change.shape, -1, np.int32)
         self.came = np.full(grid, -np.inf)
 
     def add(
-        self, cells: NDArray[np.int64], maps: NDArray[np.intp], size: _Floats, number: int
+        self, cells: NDArray[np.int64], maps: NDArray[np.intp], size: _Floats, number: int = 0
     ) -> None:
         """Add the arrivals of track `number`."""
         height, width = self.came.shape
-        change, whose = self.change.reshape(-1), self.whose.reshape(-1)
+        change = self.change.reshape(-1)
         order = np.argsort(size, kind="stable")  # of what is written twice, the last one remains
         cells, maps, size = cells[order], maps[order], size[order]
         later = np.arange(1, WAKE_MAPS + 1) * (height * width)
@@ -105,8 +106,22 @@ class _Wakes:
             much = np.broadcast_to(size[inside, np.newaxis], at.shape)
             more = change[at] < much
             change[at[more]] = much[more]
-            whose[at[more]] = number
+            self._name(at[more], number)
             np.maximum.at(self.came, (y, x), now)
+
+    def _name(self, at: NDArray[np.int64], number: int) -> None:
+        """Take note of whose change there is most."""
+
+
+class _NamedWakes(_Wakes):
+    """The same, and of which track each is."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__(shape)
+        self.whose = np.full(self.change.shape, -1, np.int32)
+
+    def _name(self, at: NDArray[np.int64], number: int) -> None:
+        self.whose.reshape(-1)[at] = number
 
 
 def _ahead(track: Track, cells: NDArray[np.int64], maps: NDArray[np.intp], z: _Floats) -> Track:
@@ -136,14 +151,6 @@ def _ahead(track: Track, cells: NDArray[np.int64], maps: NDArray[np.intp], z: _F
         rest[now] = c[strong & (abs(now - came[at]) <= _PEAK_MAPS)]
     front.cells = {now: c for now, c in rest.items() if len(c)}
     return front
-
-
-def _around(cells: NDArray[np.int64], grid: tuple[int, ...], reach: int = 1) -> NDArray[np.bool_]:
-    """Tell which cells are at most so many rows and columns away from some."""
-    near = np.zeros(grid, np.bool_)
-    for row, column in cells:
-        near[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1] = 1
-    return near
 
 
 def _follows(since: _Floats) -> NDArray[np.bool_]:
