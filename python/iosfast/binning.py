@@ -39,7 +39,8 @@ class FrameClock:
         nominal = None if frame_rate_hz is None else recipe.bin_seconds * frame_rate_hz
         if nominal is not None and nominal < 1 - _SLACK:
             raise ValueError(
-                f"bin_seconds={recipe.bin_seconds} is shorter than one frame at {frame_rate_hz} Hz"
+                f"bin_seconds={recipe.bin_seconds} is shorter than one frame at "
+                f"{frame_rate_hz:.4g} Hz; use longer bins, or bin_frames=1 for each frame"
             )
         if not by_time:
             assert nominal is not None
