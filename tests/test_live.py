@@ -238,7 +238,9 @@ def test_times_come_with_every_push_or_with_none():
         Preprocessor(SHAPE).push(FRAMES)
     with pytest.raises(ValueError, match="bin_frames counts frames"):
         Preprocessor(SHAPE, recipe=Recipe(bin_frames=3)).push(FRAMES, np.arange(5))
-    with pytest.raises(ValueError, match=r"shorter than one frame at 0\.5 Hz; use longer bins, or bin_frames=1"):
+    with pytest.raises(
+        ValueError, match=r"shorter than one frame at 0\.5 Hz; use longer bins, or bin_frames=1"
+    ):
         Preprocessor(SHAPE, frame_rate_hz=0.5).push(FRAMES)
 
 
