@@ -75,7 +75,8 @@ void draw_fronts(const FrontMaps& maps, const std::vector<FrontTrack>& tracks,
                  unsigned threads, const Poll& poll);
 
 // Cells of side x side pixels: which hold pixels that are inside (not 0), and of these the mean in
-// each map, less the median of all cells of that map; 0 in cells without any.
+// each map, less the median of all cells of that map; 0 in cells without any. Throws
+// std::invalid_argument if a pixel is not finite, or 1e12 or more.
 void front_cells(const float* change, std::size_t maps, std::size_t height, std::size_t width,
                  const std::uint8_t* inside, std::size_t side, std::uint8_t* cells_inside,
                  double* centres, float* cells, unsigned threads);

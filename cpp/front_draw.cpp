@@ -2,6 +2,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "front.hpp"
 #include "front_pulse.hpp"
@@ -20,14 +21,24 @@ constexpr double kPeakShare = 0.98;      // quantile of the wave's pixels that c
 constexpr float kRipe = 0.85F;           // part of the pulse's highest that counts as high,
 constexpr double kHighShare = 0.7;       // and the quantile of these pixels' heights
 constexpr float kBelowHighest = 0.97F;   // a peak between two pixels or maps
+constexpr double kSlot = 0.5;            // maps of arrivals that are kept together
 constexpr float kNever = std::numeric_limits<float>::quiet_NaN();
 
 // Arrival and height at every pixel.
 struct Fields {
     std::vector<float> arrival, height;  // NaN and 0 where the object never is
+    std::vector<std::size_t> passed;     // pixels where it is, by the slot of their arrival
+    std::vector<std::size_t> slots;      // where each slot begins, and the last one ends
+    double earliest = 0;                 // arrival with which the first slot begins
     std::vector<double> lobe;            // the pulse without what comes before and after its peak
     double begin = 0, end = 0;           // offsets between which it is above 0
     double typical = 0;
+
+    // The slot of a time, or the first or last one if that is before or after all.
+    std::size_t slot_of(double time) const {
+        const auto last = static_cast<double>(slots.size() - 2);
+        return static_cast<std::size_t>(std::clamp((time - earliest) / kSlot, 0.0, last));
+    }
 };
 
 // Between the centres of cells: the lower one and the part of the way to the next.
@@ -72,7 +83,30 @@ void smooth(const FrontTrack& track, std::size_t rows, std::size_t columns,
         }
 }
 
-Fields fields_of(const FrontTrack& track, const FrontMaps& maps) {
+// Order the pixels that the object passes by when it arrives there, as these cells tell.
+void order(const std::vector<float>& cells, Fields& fields) {
+    float earliest = std::numeric_limits<float>::infinity(), latest = -earliest;
+    for (const float arrival : cells) {  // NaN is neither
+        earliest = arrival < earliest ? arrival : earliest;
+        latest = arrival > latest ? arrival : latest;
+    }
+    fields.slots.assign(2, 0);
+    if (latest < earliest) return;
+    fields.earliest = static_cast<double>(earliest);
+    fields.slots.resize(
+        static_cast<std::size_t>((static_cast<double>(latest) - fields.earliest) / kSlot) + 2);
+    std::vector<std::size_t>& slots = fields.slots;
+    for (const float arrival : fields.arrival)
+        if (!std::isnan(arrival)) ++slots[fields.slot_of(static_cast<double>(arrival)) + 1];
+    std::partial_sum(slots.begin(), slots.end(), slots.begin());
+    fields.passed.resize(slots.back());
+    std::vector<std::size_t> next = slots;
+    for (std::size_t i = 0; i < fields.arrival.size(); ++i)
+        if (!std::isnan(fields.arrival[i]))
+            fields.passed[next[fields.slot_of(static_cast<double>(fields.arrival[i]))]++] = i;
+}
+
+Fields fields_of(const FrontTrack& track, const FrontMaps& maps, unsigned threads) {
     const std::size_t rows = (maps.height + maps.side - 1) / maps.side;
     const std::size_t columns = (maps.width + maps.side - 1) / maps.side;
     std::vector<float> arrival(rows * columns, kNever), height(rows * columns, 0.0F);
@@ -82,7 +116,7 @@ Fields fields_of(const FrontTrack& track, const FrontMaps& maps) {
     fields.height.assign(maps.height * maps.width, 0.0F);
     const std::vector<Between> down = between(maps.height, maps.side, rows);
     const std::vector<Between> across = between(maps.width, maps.side, columns);
-    for (std::size_t y = 0; y < maps.height; ++y)
+    const auto fill_row = [&](std::size_t y, const std::atomic<bool>&) {
         for (std::size_t x = 0; x < maps.width; ++x) {
             const std::size_t v = down[y].cell, u = across[x].cell;
             const float low = down[y].part, right = across[x].part;
@@ -112,6 +146,9 @@ Fields fields_of(const FrontTrack& track, const FrontMaps& maps) {
             fields.arrival[y * maps.width + x] = times / sum;
             fields.height[y * maps.width + x] = heights;
         }
+    };
+    parallel_for(maps.height, threads, [&] { return fill_row; });
+    order(arrival, fields);
     fields.lobe = track.pulse;
     const auto peak = static_cast<std::size_t>(
         std::max_element(fields.lobe.begin(), fields.lobe.end()) - fields.lobe.begin());
@@ -193,18 +230,19 @@ class Drawer {
     // Pixels at which the object may be in this map, and the maps since it arrived there.
     void look_near(std::size_t t, const Fields& own) {
         const double first = std::min(own.begin, -kSeen), last = std::max(own.end, kSeen);
-        near_.resize(pixels_ + 1);
+        const std::size_t from = own.slots[own.slot_of(maps_.times[t] - last)];
+        const std::size_t to = own.slots[own.slot_of(maps_.times[t] - first) + 1];
+        near_.resize(to - from + 1);
+        since_.resize(to - from + 1);
         std::size_t count = 0;
-        for (std::size_t i = 0; i < pixels_; ++i) {  // NaN where it never is
-            const double since = maps_.times[t] - static_cast<double>(own.arrival[i]);
-            near_[count] = i;
-            count += static_cast<std::size_t>((since > first) & (since < last));
+        for (std::size_t k = from; k < to; ++k) {
+            near_[count] = own.passed[k];
+            since_[count] = maps_.times[t] - static_cast<double>(own.arrival[own.passed[k]]);
+            count += static_cast<std::size_t>((since_[count] > first) & (since_[count] < last));
         }
         near_.resize(count);
         since_.resize(count);
         for (auto* values : {&rest_, &model_, &ripeness_, &blend_}) values->resize(count);
-        for (std::size_t k = 0; k < count; ++k)
-            since_[k] = maps_.times[t] - static_cast<double>(own.arrival[near_[k]]);
     }
 
     // The map in the direction of the object, without what the other objects explain.
@@ -284,7 +322,7 @@ void draw_fronts(const FrontMaps& maps, const std::vector<FrontTrack>& tracks,
     std::fill_n(support, tracks.size() * maps.maps, -1.0);
     std::vector<Fields> fields(tracks.size());
     for (std::size_t o = 0; o < tracks.size(); ++o)
-        if (tracks[o].direction != 0.0) fields[o] = fields_of(tracks[o], maps);
+        if (tracks[o].direction != 0.0) fields[o] = fields_of(tracks[o], maps, threads);
     parallel_for(
         maps.maps, threads,
         [&] {
@@ -299,49 +337,6 @@ void draw_fronts(const FrontMaps& maps, const std::vector<FrontTrack>& tracks,
             };
         },
         poll);
-}
-
-void front_cells(const float* change, std::size_t maps, std::size_t height, std::size_t width,
-                 const std::uint8_t* inside, std::size_t side, std::uint8_t* cells_inside,
-                 double* centres, float* cells, unsigned threads) {
-    const std::size_t pixels = height * width;
-    const std::size_t rows = (height + side - 1) / side, columns = (width + side - 1) / side;
-    std::fill_n(cells_inside, rows * columns, std::uint8_t{0});
-    for (std::size_t y = 0; y < height; ++y)
-        for (std::size_t x = 0; x < width; ++x)
-            if (inside[y * width + x]) cells_inside[y / side * columns + x / side] = 1;
-    parallel_for(maps, threads, [&] {
-        return [=, values = std::vector<float>(), sums = std::vector<double>(),
-                counts = std::vector<std::size_t>()](std::size_t t,
-                                                     const std::atomic<bool>&) mutable {
-            const float* map = change + t * pixels;
-            float* out = cells + t * rows * columns;
-            values.clear();
-            for (std::size_t y = 0; y < rows; ++y) {
-                sums.assign(columns, 0.0);
-                counts.assign(columns, 0);
-                for (std::size_t v = y * side; v < std::min(height, (y + 1) * side); ++v)
-                    for (std::size_t x = 0; x < columns; ++x)
-                        for (std::size_t u = x * side; u < std::min(width, (x + 1) * side); ++u) {
-                            const bool counted = inside[v * width + u] != 0;
-                            sums[x] += counted ? static_cast<double>(map[v * width + u]) : 0.0;
-                            counts[x] += counted;
-                        }
-                for (std::size_t x = 0; x < columns; ++x) {
-                    if (counts[x] == 0) continue;
-                    out[y * columns + x] =
-                        static_cast<float>(sums[x] / static_cast<double>(counts[x]));
-                    values.push_back(out[y * columns + x]);
-                }
-            }
-            const float centre = values.empty() ? 0.0F : quantile(values, 0.5);
-            centres[t] = static_cast<double>(centre);
-            for (std::size_t y = 0; y < rows; ++y)
-                for (std::size_t x = 0; x < columns; ++x)
-                    out[y * columns + x] =
-                        cells_inside[y * columns + x] ? out[y * columns + x] - centre : 0.0F;
-        };
-    });
 }
 
 }  // namespace iosfast

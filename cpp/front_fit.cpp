@@ -24,7 +24,27 @@ constexpr LabelPrior kPrior{0.15F, 1.2F, 1.0F};
 constexpr int kSweeps = 3;            // 6 outline no better
 constexpr double kLeastNoise = 1e-3;  // assumed, as a part of the greatest change
 constexpr double kBlankNoise = 1e3;   // assumed of a map without any change, in the same unit
+constexpr double kNormal = 1.4826;    // standard deviation by median of sizes, of normal noise
+constexpr double kGuess = 0.1;        // part by which a median may be off a guess of it
 constexpr double kLeastWeight = 0.5;  // of the median noise, below which no map is trusted more
+
+// The median, sought first among values near a guess; `near` is scratch memory.
+double median_near(std::vector<double>& values, double guess, std::vector<double>& near) {
+    const double low = (1 - kGuess) * guess, high = (1 + kGuess) * guess;
+    near.resize(values.size() + 1);
+    std::size_t below = 0, found = 0;
+    for (const double value : values) {
+        near[found] = value;
+        below += static_cast<std::size_t>(value < low);
+        found += static_cast<std::size_t>((value >= low) & (value <= high));
+    }
+    const std::size_t middle = values.size() / 2;
+    if (middle < below || middle >= below + found) return median_of(values);
+    near.resize(found);
+    const auto at = near.begin() + static_cast<std::ptrdiff_t>(middle - below);
+    std::nth_element(near.begin(), at, near.end());
+    return *at;
+}
 
 }  // namespace
 
@@ -144,7 +164,8 @@ std::vector<double> FrontFitter::weights(const FrontFit& fit) const {
 
 void FrontFitter::update_noise(const OtherFits& fits, unsigned threads) {
     parallel_for(in_.maps, threads, [&] {
-        return [&, rest = std::vector<double>()](std::size_t t, const std::atomic<bool>&) mutable {
+        return [&, rest = std::vector<double>(), near = std::vector<double>()](
+                   std::size_t t, const std::atomic<bool>&) mutable {
             const float* map = in_.change + t * count_;
             if (std::all_of(map, map + count_, [](float value) { return value == 0.0F; })) {
                 noise_[t] = blank_noise_;
@@ -159,7 +180,8 @@ void FrontFitter::update_noise(const OtherFits& fits, unsigned threads) {
                         value -= static_cast<double>(fit->model[t * count_ + i]);
                 rest.push_back(std::abs(value));
             }
-            noise_[t] = std::max(1.4826 * median_of(rest), least_noise_);
+            const double median = median_near(rest, noise_[t] / kNormal, near);
+            noise_[t] = std::max(kNormal * median, least_noise_);
         };
     });
 }

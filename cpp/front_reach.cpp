@@ -30,7 +30,8 @@ Reach::Reach(const FrontCells& cells, const std::vector<FrontHint>& hints,
       reached_(arrival.size(), 0),
       seed_(arrival.size(), 0),
       earliest_(arrival.size(), std::numeric_limits<double>::infinity()),
-      latest_(arrival.size(), -std::numeric_limits<double>::infinity()) {
+      latest_(arrival.size(), -std::numeric_limits<double>::infinity()),
+      discs_(kBlindSteps + 1) {
     std::vector<double> sorted(noise.begin(), noise.end());
     std::sort(sorted.begin(), sorted.end());
     const double limit = kBlindNoise * sorted[sorted.size() / 2];
@@ -68,24 +69,41 @@ std::vector<std::size_t> Reach::seeds(double until) const {
     return found;
 }
 
-void Reach::extend(std::size_t cell, double radius, double until) {
+const Reach::Disc& Reach::disc(int older) {
+    Disc& disc = discs_[static_cast<std::size_t>(older)];
+    if (!disc.half.empty()) return disc;
+    const double radius = in_.reach * (kStep * older + kStep) + 1;
+    const auto longest = static_cast<std::ptrdiff_t>(std::max(in_.rows, in_.columns));
+    disc.most = std::min(static_cast<std::ptrdiff_t>(radius), longest);
+    for (std::ptrdiff_t v = -disc.most; v <= disc.most; ++v) {
+        const auto dy = static_cast<double>(v);
+        const auto half = static_cast<std::ptrdiff_t>(std::sqrt(radius * radius - dy * dy));
+        disc.half.push_back(std::min(half, longest));
+        for (std::ptrdiff_t u = -disc.most; u <= disc.most; ++u) {
+            const auto dx = static_cast<double>(u);
+            disc.time.push_back(std::sqrt(dx * dx + dy * dy) / in_.reach);
+        }
+    }
+    return disc;
+}
+
+void Reach::extend(std::size_t cell, int older, double until) {
+    const Disc& about = disc(older);
     const double here =
         std::max(earliest_[cell], static_cast<double>(arrival_[cell]) - kReachSlack);
     const auto y = static_cast<std::ptrdiff_t>(cell / in_.columns);
     const auto x = static_cast<std::ptrdiff_t>(cell % in_.columns);
-    const auto most = static_cast<std::ptrdiff_t>(radius);
     const auto rows = static_cast<std::ptrdiff_t>(in_.rows);
     const auto columns = static_cast<std::ptrdiff_t>(in_.columns);
-    for (auto v = std::max<std::ptrdiff_t>(0, y - most); v <= std::min(rows - 1, y + most); ++v) {
-        const auto dy = static_cast<double>(v - y);
-        const auto half = static_cast<std::ptrdiff_t>(std::sqrt(radius * radius - dy * dy));
-        for (auto u = std::max<std::ptrdiff_t>(0, x - half); u <= std::min(columns - 1, x + half);
-             ++u) {
-            const auto i = static_cast<std::size_t>(v * columns + u);
-            const auto dx = static_cast<double>(u - x);
-            earliest_[i] = std::min(earliest_[i], here + std::sqrt(dx * dx + dy * dy) / in_.reach);
-            latest_[i] = std::max(latest_[i], until);
-        }
+    const std::ptrdiff_t side = 2 * about.most + 1;
+    for (auto v = std::max(-about.most, -y); v <= std::min(about.most, rows - 1 - y); ++v) {
+        const std::ptrdiff_t half = about.half[static_cast<std::size_t>(v + about.most)];
+        const auto from = std::max(-half, -x), to = std::min(half, columns - 1 - x) + 1;
+        const double* time = about.time.data() + (v + about.most) * side + about.most;
+        double* earliest = earliest_.data() + (y + v) * columns + x;
+        double* latest = latest_.data() + (y + v) * columns + x;
+        for (auto u = from; u < to; ++u) earliest[u] = std::min(earliest[u], here + time[u]);
+        for (auto u = from; u < to; ++u) latest[u] = std::max(latest[u], until);
     }
 }
 
@@ -94,8 +112,7 @@ std::vector<std::uint8_t> Reach::accept() {
     const double last = in_.times[in_.maps - 1] + 2;
     const auto join = [&](std::size_t i, double time) {
         reached_[i] = 1;
-        extend(i, in_.reach * kStep + 1,
-               std::max(time, static_cast<double>(arrival_[i])) + kPatience);
+        extend(i, 0, std::max(time, static_cast<double>(arrival_[i])) + kPatience);
     };
     for (const std::size_t i : seeds(first + kStep)) {
         seed_[i] = 1;
@@ -119,7 +136,7 @@ std::vector<std::uint8_t> Reach::accept() {
             for (std::size_t i = 0; i < reached_.size(); ++i) {
                 const auto arrival = static_cast<double>(arrival_[i]);
                 if (reached_[i] && arrival <= time - age && arrival > time - age - kStep)
-                    extend(i, in_.reach * (age + kStep) + 1, time + kPatience);
+                    extend(i, older, time + kPatience);
             }
         }
         std::vector<std::size_t> joining;

@@ -32,11 +32,19 @@ class Reach {
     const std::vector<double>& latest() const { return latest_; }
 
   private:
+    // How long a front takes to the cells about one, up to a distance.
+    struct Disc {
+        std::ptrdiff_t most = 0;           // rows and columns on each side
+        std::vector<std::ptrdiff_t> half;  // width of each row on each side
+        std::vector<double> time;          // (rows, columns)
+    };
+    const Disc& disc(int older);
     template <class Visit>
     void about(std::size_t cell, Visit&& visit) const;
     std::vector<std::size_t> seeds(double until) const;
-    // Let the front go on from a cell, as fast as it can, to within `radius` cells, `until` a time.
-    void extend(std::size_t cell, double radius, double until);
+    // Let the front go on from a cell, as fast as it can in one step and some `older`, until a
+    // time.
+    void extend(std::size_t cell, int older, double until);
     // Whether all maps in (from, to] are too noisy to show a front.
     bool blind(double from, double to) const;
     void keep_main();
@@ -49,6 +57,7 @@ class Reach {
     double lead_;
     std::vector<std::uint8_t> blind_, reached_, seed_;
     std::vector<double> earliest_, latest_;
+    std::vector<Disc> discs_;  // by how much older; empty until asked for
 };
 
 }  // namespace iosfast

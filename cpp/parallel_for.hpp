@@ -23,7 +23,8 @@ inline unsigned thread_count(unsigned asked) {
 }
 
 // Call body(unit, stop) for every unit in [0, units). `make_body` is called once per thread, so
-// that a body can own scratch memory. A body that sees `stop` set may return early.
+// that a body can own scratch memory. A body that sees `stop` set may return early. The caller is
+// one of the threads, unless it has to poll.
 template <class MakeBody>
 void parallel_for(std::size_t units, unsigned threads, MakeBody&& make_body,
                   const Poll& poll = {}) {
@@ -63,22 +64,23 @@ void parallel_for(std::size_t units, unsigned threads, MakeBody&& make_body,
         finished.notify_all();
     };
 
+    const unsigned others = poll ? count : count - 1;
     std::vector<std::thread> pool;
-    pool.reserve(count);
+    pool.reserve(others);
     try {
-        for (unsigned i = 0; i < count; ++i) pool.emplace_back(work);
+        for (unsigned i = 0; i < others; ++i) pool.emplace_back(work);
     } catch (...) {  // the system gives no more threads: those that run do all the work
         const std::scoped_lock lock(mutex);
-        running -= count - static_cast<unsigned>(pool.size());
-        if (pool.empty()) {
-            first_error = std::current_exception();
-        }
+        running -= others - static_cast<unsigned>(pool.size());
+        if (poll && pool.empty()) first_error = std::current_exception();
     }
-    {
+    if (!poll) {
+        work();
+    } else {
         std::unique_lock lock(mutex);
         while (running > 0) {
             finished.wait_for(lock, std::chrono::milliseconds(50));
-            if (!poll || stop || running == 0) continue;
+            if (stop || running == 0) continue;
             lock.unlock();
             try {
                 poll(done);

@@ -12,6 +12,13 @@ T, Y, X = 4, 6, 10
 _ERASE = -1
 
 
+def one_pixel(value):
+    """Maps of no change but for one pixel, the last of a map in the middle."""
+    maps = np.zeros((T, Y, X), np.float32)
+    maps[T // 2, -1, -1] = value
+    return maps
+
+
 def good(name):
     """Arguments of a binding that fit."""
     random = np.random.default_rng(0)
@@ -332,6 +339,7 @@ SCALARS = [
     ("follow_fronts", "times", np.array([0.0, 1.0, 2.0, np.nan])),
     ("follow_fronts", "change", np.full((T, Y, X), np.nan, np.float32)),
     ("follow_fronts", "change", np.full((T, Y, X), -1e30, np.float32)),
+    *[("follow_fronts", "change", one_pixel(value)) for value in (np.nan, -np.inf, 1e12)],
     ("follow_fronts", "side", 0),
     ("follow_fronts", "side", 65),
     *[("follow_fronts", "reach_px", value) for value in (0.0, -1.0, np.nan, np.inf, 1e300)],

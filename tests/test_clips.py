@@ -83,6 +83,14 @@ def test_unknown_pixels_outside_of_the_cortex_are_no_change():
     assert (clip.change[1][~MASK] == 1).all()
 
 
+def test_the_largest_change_is_of_either_sign():
+    change = np.zeros((2, 4, 5), np.float32)
+    for value in (0.25, -0.5, 0.375):
+        change[1, 2, 3] = value
+        clip = Clip(change, np.array([0.0, 5]), ("a", "b"), np.zeros((2, 4, 5, 3), "u1"))
+        assert clip.largest == abs(value)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_values_that_are_not_finite_name_the_map(bad):
     maps = run(mask=MASK)

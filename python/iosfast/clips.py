@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
@@ -46,6 +47,8 @@ class Clip:
         Pixels of the cortex.
     path : Path or None
         Where the clip or its maps came from.
+    largest : float
+        Largest change of either sign; found, not given.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class Clip:
     pixel_size_mm: float | None = None
     mask: NDArray[np.bool_] | None = None
     path: Path | None = None
+    largest: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check every part."""
@@ -84,8 +88,11 @@ class Clip:
         if len(set(names)) < count:
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"names must all be different, but {twice!r} is there twice")
+        largest = 0.0
         for i, image in enumerate(change):
-            if not np.isfinite(image).all():
+            least, most = float(image.min()), float(image.max())  # NaN if any is NaN
+            largest = max(largest, -least, most)
+            if not (math.isfinite(least) and math.isfinite(most)):
                 bad = int((~np.isfinite(image)).sum())
                 raise ValueError(
                     f"map {i} ({names[i]}) of change is not finite in {bad:,} of {image.size:,} "
@@ -98,6 +105,7 @@ class Clip:
             if not mask.any():
                 raise ValueError("mask is empty: no pixel is cortex")
         size = arguments.positive("pixel_size_mm", self.pixel_size_mm)
+        object.__setattr__(self, "largest", largest)
         object.__setattr__(self, "pixel_size_mm", size)
         object.__setattr__(self, "names", names)
 

@@ -164,7 +164,9 @@ class _Tracker:
     def __init__(
         self, clip: Clip, pixel_size_mm: float, max_speed_mm_min: float, threads: int
     ) -> None:
-        self.change = _of_usual_size(np.ascontiguousarray(clip.change))
+        self.change = np.ascontiguousarray(clip.change)
+        if clip.largest and not _USUAL[0] < clip.largest < _USUAL[1]:  # sums could overflow
+            self.change = np.ldexp(self.change, -math.frexp(clip.largest)[1])
         self.shape = (clip.change.shape[1], clip.change.shape[2])
         self.side = next(side for least, side in _SIDES if min(self.shape) >= least)
         inside = np.ones(self.shape, bool) if clip.mask is None else clip.mask
@@ -324,11 +326,3 @@ def _keep_drawn(
                 for s, t in inside:
                     off &= (y - t) ** 2 + (x - s) ** 2 > far
                 mask[off] = False
-
-
-def _of_usual_size(change: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return change by a power of two, if numbers of its size could overflow on the way."""
-    most = max(float(change.max()), -float(change.min()))
-    if not most or _USUAL[0] < most < _USUAL[1]:
-        return change
-    return np.ldexp(change, -math.frexp(most)[1])
