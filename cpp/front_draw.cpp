@@ -236,9 +236,11 @@ class Drawer {
         since_.resize(to - from + 1);
         std::size_t count = 0;
         for (std::size_t k = from; k < to; ++k) {
-            near_[count] = own.passed[k];
-            since_[count] = maps_.times[t] - static_cast<double>(own.arrival[own.passed[k]]);
-            count += static_cast<std::size_t>((since_[count] > first) & (since_[count] < last));
+            const std::size_t i = own.passed[k];
+            const double since = maps_.times[t] - static_cast<double>(own.arrival[i]);
+            near_[count] = i;
+            since_[count] = since;
+            count += static_cast<std::size_t>((since > first) & (since < last));
         }
         near_.resize(count);
         since_.resize(count);

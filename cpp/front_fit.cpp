@@ -29,7 +29,7 @@ constexpr double kGuess = 0.1;        // part by which a median may be off a gue
 constexpr double kLeastWeight = 0.5;  // of the median noise, below which no map is trusted more
 
 // The median, sought first among values near a guess; `near` is scratch memory.
-double median_near(std::vector<double>& values, double guess, std::vector<double>& near) {
+double median_near(const std::vector<double>& values, double guess, std::vector<double>& near) {
     const double low = (1 - kGuess) * guess, high = (1 + kGuess) * guess;
     near.resize(values.size() + 1);
     std::size_t below = 0, found = 0;
