@@ -237,6 +237,8 @@ class Recording(abc.ABC):
             )
         frames = max(1, nbytes * len(self) // max(1, self.nbytes))
         chunk = self.chunk_frames
+        if chunk * self.nbytes >= _LEAST_BLOCK_BYTES * len(self):  # so that it is not copied
+            return chunk
         return frames // chunk * chunk if frames >= chunk else chunk
 
     def _blocks_ahead(
