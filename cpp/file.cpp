@@ -30,16 +30,20 @@ std::string last_error() {
     return std::system_category().message(static_cast<int>(GetLastError()));
 }
 
+std::wstring to_wide(const std::string& path) {
+    const int length = MultiByteToWideChar(CP_UTF8, 0, path.c_str(), -1, nullptr, 0);
+    std::wstring wide(static_cast<std::size_t>(length), L'\0');
+    MultiByteToWideChar(CP_UTF8, 0, path.c_str(), -1, wide.data(), length);
+    return wide;
+}
+
 }  // namespace
 
 const File::Handle File::kNone = INVALID_HANDLE_VALUE;
 
 File::File(const std::string& path) {
-    const int length = MultiByteToWideChar(CP_UTF8, 0, path.c_str(), -1, nullptr, 0);
-    std::wstring wide(static_cast<std::size_t>(length), L'\0');
-    MultiByteToWideChar(CP_UTF8, 0, path.c_str(), -1, wide.data(), length);
-    handle_ = CreateFileW(wide.c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE, nullptr,
-                          OPEN_EXISTING, FILE_FLAG_SEQUENTIAL_SCAN, nullptr);
+    handle_ = CreateFileW(to_wide(path).c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE,
+                          nullptr, OPEN_EXISTING, FILE_FLAG_SEQUENTIAL_SCAN, nullptr);
     if (handle_ == kNone) throw ReadFailure("cannot be opened: " + last_error(), path);
 }
 
@@ -73,6 +77,15 @@ FileFacts File::facts(const std::string& path, std::int64_t frame) const {
         throw ReadFailure("cannot be examined: " + last_error(), path, frame);
     const auto ticks = (static_cast<std::int64_t>(time.dwHighDateTime) << 32) | time.dwLowDateTime;
     return {size.QuadPart, (ticks - 116444736000000000LL) * 100, true};
+}
+
+std::int64_t size_of(const std::string& path) {
+    WIN32_FILE_ATTRIBUTE_DATA info;
+    if (GetFileAttributesExW(to_wide(path).c_str(), GetFileExInfoStandard, &info))
+        return (static_cast<std::int64_t>(info.nFileSizeHigh) << 32) | info.nFileSizeLow;
+    const DWORD error = GetLastError();
+    if (error == ERROR_FILE_NOT_FOUND || error == ERROR_PATH_NOT_FOUND) return -1;
+    throw ReadFailure("cannot be read: " + last_error(), path);
 }
 
 #else
@@ -124,6 +137,13 @@ FileFacts File::facts(const std::string& path, std::int64_t frame) const {
 #endif
     return {info.st_size, static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec,
             true};
+}
+
+std::int64_t size_of(const std::string& path) {
+    struct ::stat info{};
+    if (::stat(path.c_str(), &info) == 0) return info.st_size;
+    if (errno == ENOENT) return -1;
+    throw ReadFailure("cannot be read: " + last_error(), path);
 }
 
 #endif

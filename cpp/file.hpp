@@ -49,4 +49,7 @@ class File {
     Handle handle_ = kNone;
 };
 
+// Bytes of a file, -1 if there is none.
+std::int64_t size_of(const std::string& path);
+
 }  // namespace iosfast

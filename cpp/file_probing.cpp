@@ -15,6 +15,9 @@ namespace {
 constexpr std::size_t kRecordsAhead = 64;
 constexpr std::size_t kFilesAhead = 16;
 
+// Files that a thread looks at before it takes more.
+constexpr std::size_t kFilesAtOnce = 64;
+
 File opened(const std::vector<std::string>& paths, std::size_t index) {
     try {
         return File(paths[index]);
@@ -52,17 +55,16 @@ std::vector<FileFacts> probe_files(const std::vector<std::string>& paths,
     std::vector<FileFacts> facts(paths.size());
     std::size_t longest = 0;
     for (const auto& part : parts) longest = std::max(longest, part.bytes.size());
-    constexpr std::size_t chunk = 256;
-    const std::size_t units = (paths.size() + chunk - 1) / chunk;
+    const std::size_t units = (paths.size() + kFilesAtOnce - 1) / kFilesAtOnce;
     parallel_for(
         units, threads,
         [&] {
             return [&, found = std::vector<std::byte>(longest)](
                        std::size_t unit, const std::atomic<bool>& stop) mutable {
-                const std::size_t end = std::min(paths.size(), (unit + 1) * chunk);
+                const std::size_t end = std::min(paths.size(), (unit + 1) * kFilesAtOnce);
                 std::deque<File> open;  // from file i on
                 bool waits = false;
-                for (std::size_t i = unit * chunk; i < end && !stop; ++i) {
+                for (std::size_t i = unit * kFilesAtOnce; i < end && !stop; ++i) {
                     while (i + open.size() < end && open.size() < (waits ? kFilesAhead : 1)) {
                         open.push_back(opened(paths, i + open.size()));
                         for (const auto& part : parts) {
@@ -92,6 +94,17 @@ std::vector<FileFacts> probe_files(const std::vector<std::string>& paths,
         },
         poll);
     return facts;
+}
+
+void find_sizes(const std::vector<std::string>& paths, unsigned threads,
+                std::span<std::int64_t> sizes) {
+    const std::size_t units = (paths.size() + kFilesAtOnce - 1) / kFilesAtOnce;
+    parallel_for(units, threads, [&] {
+        return [&](std::size_t unit, const std::atomic<bool>& /*stop*/) {
+            const std::size_t end = std::min(paths.size(), (unit + 1) * kFilesAtOnce);
+            for (std::size_t i = unit * kFilesAtOnce; i < end; ++i) sizes[i] = size_of(paths[i]);
+        };
+    });
 }
 
 }  // namespace iosfast

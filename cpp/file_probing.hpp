@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,5 +28,9 @@ struct HeaderPart {
 std::vector<FileFacts> probe_files(const std::vector<std::string>& paths,
                                    const std::vector<HeaderPart>& parts, unsigned threads,
                                    const std::function<void(std::size_t)>& poll);
+
+// Bytes of many files, -1 where there is none, without opening them.
+void find_sizes(const std::vector<std::string>& paths, unsigned threads,
+                std::span<std::int64_t> sizes);
 
 }  // namespace iosfast

@@ -272,6 +272,32 @@ def test_probe_files(files):
     assert (caught.value.path, caught.value.frame) == (paths[400], 400)
 
 
+def test_file_sizes(files, tmp_path):
+    paths = [files(b"a" * (i % 7)) for i in range(200)] + [str(tmp_path / "\u00e9-1"), tmp_path]
+    paths[130:130] = [tmp_path / "none", os.fsencode(tmp_path / "no" / "such" / "file")]
+    for threads in (1, 3):
+        sizes = _core.file_sizes(paths, threads)
+        assert sizes.dtype == np.int64
+        assert sizes.tolist() == [os.stat(p).st_size if os.path.exists(p) else -1 for p in paths]
+    assert _core.file_sizes([]).shape == (0,)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such error")
+def test_what_the_system_refuses_is_no_missing_file(files):
+    inside = os.path.join(files(b"a"), "b")
+    with pytest.raises(ReadError, match="cannot be read") as caught:
+        _core.file_sizes([inside])
+    assert caught.value.path == inside
+
+
+@pytest.mark.parametrize("paths", ["ab", [5], [None], ["a\0b"], 5])
+@pytest.mark.parametrize("function", ["file_sizes", "probe_files"])
+def test_paths_are_checked(function, paths):
+    more = () if function == "file_sizes" else ([],)
+    with pytest.raises(TypeError):
+        getattr(_core, function)(paths, *more)
+
+
 # Progress and interruption
 
 

@@ -287,3 +287,14 @@ def test_without_zarr(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "zarr", None)
     with pytest.raises(ImportError, match=r"pip install 'iosfast\[zarr\]'"):
         open_recording(path)
+
+
+@pytest.mark.parametrize("kind", ["2, frames", "3, frames", "shards"])
+def test_a_shape_of_which_nearly_nothing_is_stored(tmp_path, kind):
+    path = write(tmp_path / "a", **KINDS[kind])
+    file = next(file for file in (path / "zarr.json", path / ".zarray") if file.exists())
+    said = json.loads(file.read_text())
+    said["shape"][0] = 10**9
+    file.write_text(json.dumps(said))
+    with pytest.raises(ReadError, match=r"only \d+ of the first [\d,]+ of its [\d,]+ chunks"):
+        open_recording(path)

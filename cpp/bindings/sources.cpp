@@ -1,10 +1,9 @@
 // Where frames lie: sources, and looks at many files.
-#include <pybind11/stl/filesystem.h>
-
 #include <bit>
-#include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "border.hpp"
@@ -15,20 +14,45 @@ namespace iosfast {
 
 namespace {
 
-using Paths = std::vector<std::filesystem::path>;
+// A path as the core opens files: the system's own bytes, or UTF-8 on Windows. Of thousands,
+// std::filesystem::path would take longer to be made than their files to be opened.
+struct FileName {
+    std::string text;
+};
 
-// As the core opens files: the system's own bytes, or UTF-8 on Windows.
-std::string to_core(const std::filesystem::path& path) {
-    const std::u8string text = path.u8string();
-    return {text.begin(), text.end()};
+using FileNames = std::vector<FileName>;
+
+std::vector<std::string> to_core(FileNames&& names) {
+    std::vector<std::string> texts;
+    texts.reserve(names.size());
+    for (auto& name : names) texts.push_back(std::move(name.text));
+    return texts;
 }
 
-std::vector<std::string> to_core(const Paths& paths) {
-    std::vector<std::string> names;
-    names.reserve(paths.size());
-    for (const auto& path : paths) names.push_back(to_core(path));
-    return names;
-}
+}  // namespace
+
+}  // namespace iosfast
+
+template <>
+struct pybind11::detail::type_caster<iosfast::FileName> {
+    PYBIND11_TYPE_CASTER(iosfast::FileName, const_name("os.PathLike | str | bytes"));
+
+    bool load(handle source, bool /*convert*/) {
+        PyObject* bytes = nullptr;
+        if (PyUnicode_FSConverter(source.ptr(), static_cast<void*>(&bytes)) == 0) {
+            PyErr_Clear();
+            return false;
+        }
+        const auto owner = reinterpret_steal<object>(bytes);
+        value.text.assign(PyBytes_AS_STRING(bytes),
+                          static_cast<std::size_t>(PyBytes_GET_SIZE(bytes)));
+        return true;
+    }
+};
+
+namespace iosfast {
+
+namespace {
 
 bool is_swapped(const py::dtype& dtype) {
     const char order = dtype.byteorder();
@@ -36,7 +60,7 @@ bool is_swapped(const py::dtype& dtype) {
     return (order == '<') != (std::endian::native == std::endian::little);
 }
 
-std::unique_ptr<FileFrames> file_frames(const Paths& paths, const Integers& segments,
+std::unique_ptr<FileFrames> file_frames(FileNames&& paths, const Integers& segments,
                                         std::pair<std::size_t, std::size_t> shape,
                                         const py::dtype& dtype, std::size_t row_bytes) {
     need(segments.ndim() == 2 && segments.shape(1) == 4,
@@ -53,8 +77,8 @@ std::unique_ptr<FileFrames> file_frames(const Paths& paths, const Integers& segm
              static_cast<std::uint64_t>(rows(i, 2)), static_cast<std::size_t>(rows(i, 3))});
     }
     const PixelType type = pixel_type(dtype);
-    return std::make_unique<FileFrames>(to_core(paths), std::move(list), shape.first, shape.second,
-                                        type, is_swapped(dtype), row_bytes);
+    return std::make_unique<FileFrames>(to_core(std::move(paths)), std::move(list), shape.first,
+                                        shape.second, type, is_swapped(dtype), row_bytes);
 }
 
 std::unique_ptr<MemoryFrames> memory_frames(const py::array& frames) {
@@ -85,11 +109,11 @@ py::array read_frames(const FrameSource& source, std::size_t start, std::size_t 
 void bind_sources(py::module_& m) {
     py::class_<FrameSource, std::shared_ptr<FrameSource>>(
         m, "FrameSource", "Frames in files or in memory, fetched by the core without Python.")
-        .def(py::init([](const Paths& paths, const Integers& segments,
+        .def(py::init([](FileNames paths, const Integers& segments,
                          std::pair<std::size_t, std::size_t> shape, const py::dtype& dtype,
                          std::size_t row_bytes) {
                  return std::shared_ptr<FrameSource>(
-                     file_frames(paths, segments, shape, dtype, row_bytes));
+                     file_frames(std::move(paths), segments, shape, dtype, row_bytes));
              }),
              "paths"_a, "segments"_a.noconvert(), "shape"_a, "dtype"_a, "row_bytes"_a = 0,
              "Frames in files. `segments` is int64 (n, 4): index of the path, offset of the first\n"
@@ -124,15 +148,14 @@ void bind_sources(py::module_& m) {
 
     m.def(
         "read_records",
-        [](const std::filesystem::path& path, std::uint64_t offset, std::uint64_t stride,
-           std::size_t count, std::size_t bytes) {
+        [](const FileName& path, std::uint64_t offset, std::uint64_t stride, std::size_t count,
+           std::size_t bytes) {
             Bytes out({signed_size(count), signed_size(bytes)});
             auto* to = reinterpret_cast<std::byte*>(out.mutable_data());
-            const std::string name = to_core(path);
             std::size_t whole = 0;
             {
                 const py::gil_scoped_release release;
-                whole = read_records(name, offset, stride, count, bytes, to);
+                whole = read_records(path.text, offset, stride, count, bytes, to);
             }
             return py::object(out[py::slice(0, signed_size(whole), 1)]).cast<Bytes>();
         },
@@ -142,7 +165,7 @@ void bind_sources(py::module_& m) {
 
     m.def(
         "probe_files",
-        [](const Paths& paths,
+        [](FileNames paths,
            const std::vector<std::tuple<std::uint64_t, py::bytes, py::bytes>>& expected,
            unsigned threads, const Progress& progress) {
             std::vector<HeaderPart> parts;
@@ -151,7 +174,7 @@ void bind_sources(py::module_& m) {
                 need(b.size() == k.size(), "bytes and mask must have the same length");
                 parts.push_back({offset, {b.begin(), b.end()}, {k.begin(), k.end()}});
             }
-            const std::vector<std::string> names = to_core(paths);
+            const std::vector<std::string> names = to_core(std::move(paths));
             std::vector<FileFacts> facts;
             const Poll poll = poll_for(progress);
             {
@@ -171,6 +194,20 @@ void bind_sources(py::module_& m) {
         "Size (bytes), modification time (ns since 1970 UTC) and match of every file, as int64,\n"
         "int64 and bool (n,). `expected` lists (offset, bytes, mask); where the mask is 0 a byte\n"
         "may differ.");
+
+    m.def(
+        "file_sizes",
+        [](FileNames paths, unsigned threads) {
+            const std::vector<std::string> names = to_core(std::move(paths));
+            Integers sizes(signed_size(names.size()));
+            std::span<std::int64_t> out(sizes.mutable_data(), names.size());
+            {
+                const py::gil_scoped_release release;
+                find_sizes(names, threads, out);
+            }
+            return sizes;
+        },
+        "paths"_a, "threads"_a = 0, "Bytes of every file, -1 where there is none; int64 (n,).");
 }
 
 }  // namespace iosfast

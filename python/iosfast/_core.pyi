@@ -24,6 +24,7 @@ __all__: list[str] = [
     "box_mean",
     "change_maps",
     "delaunay",
+    "file_sizes",
     "fill_polygons",
     "find_crossings",
     "fit_arrival",
@@ -295,6 +296,14 @@ def delaunay(
 
     points is int32 (N, 2), (x, y), sorted by x, then y, each once. Neighbours are those
     across the side from corner i to i + 1, or -1.
+    """
+
+def file_sizes(
+    paths: collections.abc.Sequence[os.PathLike | str | bytes],
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> numpy.typing.NDArray[numpy.int64]:
+    """
+    Bytes of every file, -1 where there is none; int64 (n,).
     """
 
 def fill_polygons(

@@ -29,6 +29,8 @@ _FEW_AHEAD_BYTES = AHEAD_BYTES // 4
 
 #: Numbers of a chunk along T, C, Y, X.
 Place = tuple[int, int, int, int]
+#: Gives the path of a chunk's file by its number along every axis of the array.
+FileOf = Callable[[tuple[int, ...]], str]
 
 
 @dataclass(frozen=True)
@@ -195,14 +197,9 @@ def too_sparse(cells: int, stored: int) -> bool:
 
 
 def plain_runs(
-    grid: Grid, itemsize: int, places: Places, file_of: Callable[[tuple[int, ...]], str]
+    grid: Grid, itemsize: int, places: Places, file_of: FileOf
 ) -> tuple[list[Run], int] | None:
     """Return where frames lie in uncompressed chunks, in C order; None if in no regular way.
-
-    Parameters
-    ----------
-    file_of : callable (key) -> str
-        Gives the path of a chunk's file by its number along every axis.
 
     Returns
     -------

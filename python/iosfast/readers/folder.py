@@ -101,7 +101,7 @@ def list_frames(folder: Path) -> tuple[FramePaths, tuple[str, ...]]:
         what = f"holds {len(others)} files, but no TIFF file" if others else "is empty"
         raise ReadError(what, folder)
     # Where all digits stand at the same places, natural order is that of the text.
-    alike = len({name.translate(_DIGITS) for name in names}) == 1
+    alike = len(set("/".join(names).translate(_DIGITS).split("/"))) == 1
     names.sort(key=None if alike else natural)
     _refuse_strays(folder, names, others)
     notes: tuple[str, ...] = ()

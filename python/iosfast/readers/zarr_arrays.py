@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ReadError
-from .chunks import ChunkedRecording, Chunks, Grid, Place, Places, plain_runs
+from .chunks import ChunkedRecording, Chunks, FileOf, Grid, Place, Places, plain_runs
 from .ome_zarr import Image, image_of
 from .pixels import PixelRecording, check_pixels
 from .reader import Options, Reader
 from .recording import Recording
 from .tiff_parsing import is_stream
-from .zarr_chunks import Files, Storage, find_chunks, find_in_shards, own_chunks, storage_of
+from .zarr_chunks import Storage, find_chunks, find_in_shards, own_chunks, storage_of
 
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
 _MAX_MEMBERS, _MAX_DEPTH, _MAX_LISTED = 5000, 6, 12
 _MAX_METADATA_BYTES = 64 << 20
+#: Opening asks for the path of each file twice.
+_KNOWN_PATHS = 1 << 15
 _MISSING = (
     "Zarr leaves out chunks that hold only this value, but if the copy is incomplete, they are lost"
 )
@@ -258,31 +262,38 @@ def _recording(path: Path, found: _Found, allow_truncated: bool) -> Recording:
     outer_chunks = tuple(stored)
     outer = Grid(tuple(array.shape), outer_chunks, found.axes)
     dtype = metadata.dtype.to_native_dtype() if storage is None else storage.dtype
-    files = Files(folder, metadata.encode_chunk_key)
+    within, key_of = os.path.join(folder, ""), metadata.encode_chunk_key
+
+    @lru_cache(_KNOWN_PATHS)
+    def outer_file(key: tuple[int, ...]) -> str:
+        return within + str(key_of(key))
+
+    file_of: FileOf = outer_file
     if storage is None or storage.shard is None:
         grid = outer
         grid.check(folder, dtype.itemsize)
-        places = find_chunks(folder, grid, files)
+        places = find_chunks(folder, grid, file_of)
         cut = (places.offsets >= 0) & (places.nbytes == 0)
         if storage is not None and storage.is_plain:
             cut |= (places.offsets >= 0) & (places.nbytes < storage.nbytes)
-            _refuse_longer(grid, places, storage, files)
-        name = files.path
+            _refuse_longer(grid, places, storage, file_of)
     else:
         grid = Grid(tuple(array.shape), storage.chunks, found.axes)
         grid.check(folder, dtype.itemsize)
-        places, cut = find_in_shards(folder, grid, outer, files, storage)
+        places, cut = find_in_shards(folder, grid, outer, outer_file, storage)
         if storage.is_plain:
             _refuse_shorter(folder, grid, places, cut, storage)
         inner = tuple(s // c for s, c in zip(storage.shard, storage.chunks, strict=True))
 
-        def name(key: tuple[int, ...]) -> str:
-            return files.path(tuple(k // n for k, n in zip(key, inner, strict=True)))
+        def file_of_inner(key: tuple[int, ...]) -> str:
+            return outer_file(tuple(k // n for k, n in zip(key, inner, strict=True)))
+
+        file_of = file_of_inner
 
     grid, notes = places.settle(folder, grid, cut, allow_truncated, _MISSING)
     facts = {**found.facts, "notes": found.notes + notes}
     if storage is not None and storage.is_plain:
-        plain = plain_runs(grid, dtype.itemsize, places, name)
+        plain = plain_runs(grid, dtype.itemsize, places, file_of)
         if plain is not None:
             shape = grid.frame_shape
             together = grid.parts[0] * grid.channels
@@ -299,17 +310,17 @@ def _recording(path: Path, found: _Found, allow_truncated: bool) -> Recording:
     if storage is None or storage.decoders is None:
         chunks = _chunks_of_zarr(folder, array, grid)
     else:
-        chunks = own_chunks(grid, places, storage, name)
+        chunks = own_chunks(grid, places, storage, file_of)
     return ChunkedRecording(grid, dtype, chunks, path, fill=fill, **facts)
 
 
-def _refuse_longer(grid: Grid, places: Places, storage: Storage, files: Files) -> None:
+def _refuse_longer(grid: Grid, places: Places, storage: Storage, file_of: FileOf) -> None:
     longer = np.argwhere(places.nbytes > storage.nbytes)
     if len(longer):
         t, c, y, x = (int(n) for n in longer[0])
         raise ReadError(
             f"holds {int(places.nbytes[t, c, y, x]):,} bytes, but a chunk takes {storage.nbytes:,}",
-            files.path(grid.key((t, c, y, x))),
+            file_of(grid.key((t, c, y, x))),
             t * grid.parts[0] * grid.channels,
         )
 

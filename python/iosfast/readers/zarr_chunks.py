@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import os
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _core
 from ..errors import ReadError
-from .chunks import Chunks, Grid, Place, Places, too_sparse
+from .chunks import Chunks, FileOf, Grid, Place, Places, too_sparse
 from .shared_file import Scratch, SharedFile
 
 #: In the index of a shard: an inner chunk that is not stored.
 _ABSENT = np.uint64(2**64 - 1)
 _MAX_INDEX_BYTES = 256 << 20
+#: Files that are looked for before it is asked whether there are too few.
+_LOOK_AT_ONCE = 4096
 
 Decoder = Callable[[Any, int], Any]
 
@@ -196,49 +199,19 @@ def _crc32c(raw: Any, nbytes: int) -> Any:
 _V3_DECODERS: dict[str, Decoder] = {"zstd": _zstd, "blosc": _blosc, "gzip": _gzip}
 
 
-@dataclass
-class Files:
-    """The files of an array: one per chunk, or per shard.
-
-    Attributes
-    ----------
-    folder : Path
-    name : callable (key) -> str
-        Gives the name of a chunk's file by its number along every axis.
-    """
-
-    folder: Path
-    name: Callable[[tuple[int, ...]], str]
-
-    def path(self, key: tuple[int, ...]) -> str:
-        """Return the path of a chunk's file."""
-        return f"{self.folder}{os.sep}{self.name(key)}"
-
-    def size(self, key: tuple[int, ...]) -> int:
-        """Return the bytes of a chunk's file, -1 if it is not there."""
-        try:
-            return os.stat(self.path(key)).st_size
-        except FileNotFoundError:
-            return -1
-        except OSError as error:
-            raise ReadError(f"cannot be read: {error.strerror}", self.path(key)) from error
-
-
-def find_chunks(path: Path, grid: Grid, files: Files) -> Places:
+def find_chunks(path: Path, grid: Grid, file_of: FileOf) -> Places:
     """Look for the file of every chunk."""
-    offsets, sizes = [], []
-    stored = 0
-    for count, place in enumerate(grid.places(), 1):
-        size = files.size(grid.key(place))
-        stored += size >= 0
-        if too_sparse(count, stored):
-            raise _sparse(path, grid, stored, count)
-        offsets.append(0 if size >= 0 else -1)
-        sizes.append(max(size, 0))
-    return Places(
-        np.array(offsets, np.int64).reshape(grid.counts),
-        np.array(sizes, np.int64).reshape(grid.counts),
-    )
+    found: list[NDArray[np.int64]] = []
+    looked = stored = 0
+    places = grid.places()
+    while some := list(itertools.islice(places, _LOOK_AT_ONCE)):
+        sizes = _core.file_sizes([file_of(grid.key(place)) for place in some])
+        looked, stored = looked + len(some), stored + int(np.count_nonzero(sizes >= 0))
+        if too_sparse(looked, stored):
+            raise _sparse(path, grid, stored, looked)
+        found.append(sizes)
+    sizes = np.concatenate(found).reshape(grid.counts)
+    return Places(np.minimum(sizes, 0), np.maximum(sizes, 0))
 
 
 def _sparse(path: Path, grid: Grid, stored: int, looked: int) -> ReadError:
@@ -250,7 +223,7 @@ def _sparse(path: Path, grid: Grid, stored: int, looked: int) -> ReadError:
 
 
 def find_in_shards(
-    path: Path, grid: Grid, outer: Grid, files: Files, storage: Storage
+    path: Path, grid: Grid, outer: Grid, file_of: FileOf, storage: Storage
 ) -> tuple[Places, NDArray[np.bool_]]:
     """Read the index of every shard; also return which chunks are cut off."""
     assert storage.shard is not None
@@ -258,7 +231,7 @@ def find_in_shards(
     nbytes = 16 * math.prod(inner) + 4
     if nbytes > _MAX_INDEX_BYTES:
         raise ReadError(f"is damaged: shards of {math.prod(inner):,} chunks each", path)
-    shards = find_chunks(path, outer, files)
+    shards = find_chunks(path, outer, file_of)
     stored = int(np.count_nonzero(shards.offsets >= 0))
     if math.prod(grid.counts) > 10_000_000 + int(shards.nbytes.sum()) // 8:
         raise _sparse(path, outer, stored, math.prod(outer.counts))
@@ -273,7 +246,7 @@ def find_in_shards(
         )
         frame = begin[0] * grid.parts[0] * grid.channels
         size = int(shards.nbytes[place])
-        index = _index(Path(files.path(outer.key(place))), size, nbytes, storage, frame)
+        index = _index(Path(file_of(outer.key(place))), size, nbytes, storage, frame)
         if index is None:
             places.offsets[where], cut[where] = 0, True
             continue
@@ -288,7 +261,7 @@ def find_in_shards(
         elif outside.any():
             raise ReadError(
                 "is damaged: its index tells of chunks beyond its end",
-                files.path(outer.key(place)),
+                file_of(outer.key(place)),
                 frame,
             )
         places.offsets[where] = np.where(absent, -1, table["o"].astype(np.int64))
@@ -313,9 +286,7 @@ def _index(
         return None  # where the index should be are pixels
 
 
-def own_chunks(
-    grid: Grid, places: Places, storage: Storage, file_of: Callable[[tuple[int, ...]], str]
-) -> Chunks:
+def own_chunks(grid: Grid, places: Places, storage: Storage, file_of: FileOf) -> Chunks:
     """Decode chunks here, in as many threads as call."""
     decoders = storage.decoders or ()
     shape = tuple(storage.chunks[axis] for axis in storage.order)
