@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -95,6 +96,12 @@ class Grid:
             if axis >= 0:
                 key[axis] = number
         return tuple(key)
+
+    def keys_in_time(self) -> list[tuple[int, ...]]:
+        """Return the keys of the first chunks of all times."""
+        first, axis = self.key((0, 0, 0, 0)), self.axes[0]
+        before, after = first[:axis], first[axis + 1 :]
+        return [(*before, number, *after) for number in range(self.counts[0])]
 
     def oriented(self, chunk: NDArray[Any]) -> NDArray[Any]:
         """Return a chunk, which has all axes of the array, as (T, C, Y, X)."""
@@ -225,16 +232,16 @@ def plain_runs(
     if channels > 1 and step_t != channels * step_c:
         return None
     stride = step_c if channels > 1 else step_t
-    for number, at in enumerate(places.offsets[: grid.counts[0], 0, 0, 0].tolist()):
-        count = min(part_t, frames - number * part_t) * channels
-        path = file_of(grid.key((number, 0, 0, 0)))
-        last = runs[-1] if runs else None
-        joins = last is not None and last.path == path and last.stride == stride
-        if last is not None and joins and last.offset + last.frames * stride == at:
-            runs[-1] = last._replace(frames=last.frames + count)
-        else:
-            runs.append(Run(path, at, stride, count))
-    return runs, padded
+    files = [file_of(key) for key in grid.keys_in_time()]
+    offsets = places.offsets[: len(files), 0, 0, 0]
+    counts = np.minimum(part_t, frames - part_t * np.arange(len(files))) * channels
+    adjoins = (offsets[:-1] + counts[:-1] * stride == offsets[1:]).tolist()
+    same = itertools.starmap(operator.eq, itertools.pairwise(files))
+    joins = [False, *map(operator.and_, adjoins, same)]
+    begins = [number for number, joined in enumerate(joins) if not joined]
+    totals = np.add.reduceat(counts, begins).tolist()
+    found = zip(begins, offsets[begins].tolist(), totals, strict=True)
+    return [Run(files[begin], at, stride, count) for begin, at, count in found], padded
 
 
 @dataclass

@@ -158,7 +158,8 @@ def _chunked(
     facts = _facts(path, found, grid.frame_shape[0], notes)
     fill = dataset.fillvalue
     if not filters:
-        plain = plain_runs(grid, dtype.itemsize, places, lambda _: str(path))
+        name = str(path)
+        plain = plain_runs(grid, dtype.itemsize, places, lambda _: name)
         if plain is not None:
             runs, row_bytes = plain
             held = (runs[len(runs) * part // 4] for part in (1, 2, 3))
