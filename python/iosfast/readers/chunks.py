@@ -234,7 +234,7 @@ def plain_runs(
     stride = step_c if channels > 1 else step_t
     files = [file_of(key) for key in grid.keys_in_time()]
     offsets = places.offsets[: len(files), 0, 0, 0]
-    counts = np.minimum(part_t, frames - part_t * np.arange(len(files))) * channels
+    counts = np.minimum(part_t, frames - part_t * np.arange(len(files), dtype=np.int64)) * channels
     adjoins = (offsets[:-1] + counts[:-1] * stride == offsets[1:]).tolist()
     same = itertools.starmap(operator.eq, itertools.pairwise(files))
     joins = [False, *map(operator.and_, adjoins, same)]
