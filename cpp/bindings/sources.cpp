@@ -200,7 +200,7 @@ void bind_sources(py::module_& m) {
         [](FileNames paths, unsigned threads) {
             const std::vector<std::string> names = to_core(std::move(paths));
             Integers sizes(signed_size(names.size()));
-            std::span<std::int64_t> out(sizes.mutable_data(), names.size());
+            const std::span<std::int64_t> out(sizes.mutable_data(), names.size());
             {
                 const py::gil_scoped_release release;
                 find_sizes(names, threads, out);
