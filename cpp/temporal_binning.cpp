@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <functional>
 #include <stdexcept>
 #include <string>
 
@@ -265,6 +266,19 @@ void BinAccumulator::add(const FrameSource& source, std::size_t first, std::size
         throw;
     }
     frames_ += last - first;
+}
+
+void BinAccumulator::merge(BinAccumulator& other) {
+    if (&other == this || other.height != height || other.width != width)
+        throw std::invalid_argument("only the frames of another one of the same shape are added");
+    auto* sums = std::get_if<std::vector<std::uint32_t>>(&sums_);
+    const auto* more = std::get_if<std::vector<std::uint32_t>>(&other.sums_);
+    if (sums == nullptr || more == nullptr)
+        throw std::invalid_argument("only sums of whole numbers do not depend on their order");
+    check_bin(frames_ + other.frames_);
+    std::transform(sums->begin(), sums->end(), more->begin(), sums->begin(), std::plus<>());
+    frames_ += other.frames_;
+    other.reset();
 }
 
 void BinAccumulator::mean(void* out) {

@@ -51,6 +51,10 @@ class BinAccumulator {
     // Adds frames [first, last) of the source. Throws std::invalid_argument if there are too many,
     // or their mean is of another type; if reading fails, all frames added so far are forgotten.
     void add(const FrameSource& source, std::size_t first, std::size_t last, unsigned threads);
+    // Adds the frames of another one, which starts anew. Throws std::invalid_argument if it does
+    // not fit, there are too many, or their sums depend on the order of frames, as those of floats
+    // do.
+    void merge(BinAccumulator& other);
     // Writes the mean of all frames added since the last call and starts anew.
     void mean(void* out);
     std::uint64_t frames() const { return frames_; }

@@ -54,6 +54,28 @@ def test_an_error_in_a_block_read_ahead_comes_after_the_blocks_before_it():
         next(blocks)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_function_is_called_on_each_block_by_its_reader(threads):
+    recording, readers, callers = Chunks(FRAMES), set(), set()
+    read = recording._read
+    recording._read = lambda *part: readers.add(threading.get_ident()) or read(*part)
+
+    def note(first, block):
+        callers.add(threading.get_ident())
+        return first, len(block), int(block.sum())
+
+    found = list(recording.map_blocks(note, 5, start=1, threads=threads))
+    assert found == [(a, b - a, int(FRAMES[a:b].sum())) for a, b in ((1, 6), (6, 11), (11, 12))]
+    assert callers == readers
+    assert (threading.get_ident() in callers) == (threads == 1)
+
+    def fail(first, block):
+        raise RuntimeError(f"at {first}")
+
+    with pytest.raises(RuntimeError, match="at 1"):
+        list(recording.map_blocks(fail, 5, start=1, threads=threads))
+
+
 def test_blocks_read_ahead_stop_with_their_reader():
     recording = Chunks(some_frames((1000, 9, 14)))
     for _ in recording.blocks(5, threads=2):

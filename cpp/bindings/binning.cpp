@@ -71,6 +71,15 @@ void bind_binning(py::module_& m) {
             "source"_a, "start"_a, "stop"_a, "threads"_a = 0,
             "Add frames [start, stop) of the source.")
         .def(
+            "merge",
+            [](BinAccumulator& self, BinAccumulator& other) {
+                const py::gil_scoped_release release;
+                self.merge(other);
+            },
+            "other"_a,
+            "Add the frames of another one, which starts anew; only of whole numbers of 8 or 16\n"
+            "bits, whose sums do not depend on the order.")
+        .def(
             "mean",
             [](BinAccumulator& self, py::array out) {
                 need_shape(out, "out", {signed_size(self.height), signed_size(self.width)});

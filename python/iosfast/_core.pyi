@@ -114,6 +114,11 @@ class BinAccumulator:
         """
         Write the mean to out, (Y, X) of `mean_dtype`, and start anew.
         """
+    def merge(self, other: BinAccumulator) -> None:
+        """
+        Add the frames of another one, which starts anew; only of whole numbers of 8 or 16
+        bits, whose sums do not depend on the order.
+        """
     @property
     def frames(self) -> int:
         """

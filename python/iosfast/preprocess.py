@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _core, arguments
 from .change import IntervalStage
+from .decoded_bins import bin_decoded
 from .errors import warn
 from .follow import follow_recording
 from .live import stage_notes
@@ -366,7 +367,7 @@ class Run:
     ) -> None:
         begin = int(edges[0])
         if recording.frame_source is None:
-            self._bin_decoded(recording, edges.tolist(), out)
+            bin_decoded(recording, edges, out, self._threads, self._progress)
             return
         _core.bin_frames(
             recording.frame_source,
@@ -375,21 +376,6 @@ class Run:
             self._threads,
             lambda done: self._progress(begin + done),
         )
-
-    def _bin_decoded(self, recording: Recording, edges: list[int], out: NDArray[Any]) -> None:
-        sums = _core.BinAccumulator(recording.shape[1:], recording.dtype)
-        at, index = edges[0], 0
-        for frames in recording.blocks(start=at, stop=edges[-1], threads=self._threads):
-            source, done = _core.FrameSource.from_array(frames), 0
-            while done < len(frames):
-                until = min(len(frames), edges[index + 1] - at)
-                sums.add(source, done, until, self._threads)
-                done = until
-                if at + done == edges[index + 1]:
-                    sums.mean(out[index])
-                    index += 1
-            at += len(frames)
-            self._progress(at)
 
     def _final_info(self) -> Info:
         notes = stage_notes(self._stage)

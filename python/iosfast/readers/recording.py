@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Of all frames, in seconds, float64 (T,); None if nothing tells them.
 Times = NDArray[np.float64] | None
+
+#: What a function of blocks gives.
+Result = TypeVar("Result")
 
 ClockName = Literal["mtime", "name", "datetime"]
 
@@ -206,6 +209,41 @@ class Recording(abc.ABC):
         ReadError
             If the file cannot be read; blocks before that are right.
         """
+        return self.map_blocks(
+            lambda _, block: block, frames, start=start, stop=stop, threads=threads
+        )
+
+    def map_blocks(
+        self,
+        function: Callable[[int, NDArray[Any]], Result],
+        frames: int | None = None,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        threads: int = 1,
+    ) -> Iterator[Result]:
+        """Call a function on each block, in the thread that reads it, and yield the results.
+
+        Pixels that were just decoded are still in the caches of that core.
+
+        Parameters
+        ----------
+        function : callable (first, block) -> any
+            Given the number of the first frame, and frames as `blocks` yields them; called by
+            several threads at once.
+        frames, start, stop, threads
+            As for `blocks`.
+
+        Yields
+        ------
+        any
+            What the function returns, in the order of blocks.
+
+        Raises
+        ------
+        IndexError, ValueError, ReadError
+            As `blocks`.
+        """
         stop = len(self) if stop is None else stop
         if not 0 <= start <= stop <= len(self):
             raise IndexError(
@@ -224,9 +262,13 @@ class Recording(abc.ABC):
         largest = max((b - a for a, b in ranges), default=1) * self.nbytes // max(1, len(self))
         most = AHEAD_BYTES // max(1, largest) - 1
         threads = min(threads, len(ranges), most)
+
+        def one(first: int, last: int) -> Result:
+            return function(first, self._checked_read(first, last))
+
         if threads <= 1:
-            return (self._checked_read(*part) for part in ranges)
-        return self._blocks_ahead(ranges, threads, min(2 * threads, most))
+            return (one(*part) for part in ranges)
+        return _ahead(one, ranges, threads, min(2 * threads, most))
 
     def _block_frames(self, threads: int) -> int:
         """Frames of a block, a multiple of `chunk_frames` if that is possible."""
@@ -240,23 +282,6 @@ class Recording(abc.ABC):
         if chunk * self.nbytes >= _LEAST_BLOCK_BYTES * len(self):  # so that it is not copied
             return chunk
         return frames // chunk * chunk if frames >= chunk else chunk
-
-    def _blocks_ahead(
-        self, ranges: list[tuple[int, int]], threads: int, ahead: int
-    ) -> Iterator[NDArray[Any]]:
-        """Read blocks in threads, each of which finds the next one to do whoever is late."""
-        reading: deque[Future[NDArray[Any]]] = deque()
-        with ThreadPoolExecutor(threads, "iosfast-reader") as pool:
-            try:
-                for part in ranges:
-                    reading.append(pool.submit(self._checked_read, *part))
-                    if len(reading) > ahead:
-                        yield reading.popleft().result()
-                while reading:
-                    yield reading.popleft().result()
-            finally:
-                for future in reading:
-                    future.cancel()
 
     def clock_s(self, clock: ClockName) -> NDArray[np.float64]:
         """Time of every frame by the files' own clock, in seconds since 1970-01-01 local.
@@ -291,6 +316,24 @@ class Recording(abc.ABC):
     def __repr__(self) -> str:
         t, y, x = self.shape
         return f"<{type(self).__name__} {self.source!r} {t} x {y} x {x} {self.dtype}>"
+
+
+def _ahead(
+    function: Callable[[int, int], Result], ranges: list[tuple[int, int]], threads: int, ahead: int
+) -> Iterator[Result]:
+    """Call the function on ranges in threads, each of which takes the next whoever is late."""
+    doing: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads, "iosfast-reader") as pool:
+        try:
+            for part in ranges:
+                doing.append(pool.submit(function, *part))
+                if len(doing) > ahead:
+                    yield doing.popleft().result()
+            while doing:
+                yield doing.popleft().result()
+        finally:
+            for future in doing:
+                future.cancel()
 
 
 def available_cores() -> int:
