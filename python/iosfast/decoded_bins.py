@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 
 from . import _core
 from .readers import Recording
+
+#: Frames of a block for each bin that it belongs to, from which on their sums are made at once:
+#: they take no more memory than the frames, and little time to merge.
+_WORTH_SUMS = 8
+
+#: Sums of frames, or frames [start, stop) of a source.
+_Piece = _core.BinAccumulator | tuple[_core.FrameSource, int, int]
 
 
 def bin_decoded(
@@ -22,8 +29,8 @@ def bin_decoded(
 ) -> None:
     """Write the mean of frames [edges[b], edges[b + 1]) to out[b].
 
-    Whole numbers are summed block by block by the threads that decode them, since their sums do not
-    depend on the order; floats one frame after the other.
+    Whole numbers are summed by the threads that decode them, block by block, since their sums do
+    not depend on the order; floats one frame after the other.
 
     Parameters
     ----------
@@ -41,41 +48,33 @@ def bin_decoded(
     ReadError
         If the recording cannot be read.
     """
-    start, stop = int(edges[0]), int(edges[-1])
-    bins = _core.BinAccumulator(recording.shape[1:], recording.dtype)
+    exact = threads != 1 and out.dtype == np.uint16
 
-    def pieces(first: int, frames: NDArray[Any]) -> Iterator[tuple[int, int]]:
-        """Cut a block where bins end."""
-        last = first + len(frames)
+    def pieces(first: int, frames: NDArray[Any]) -> list[tuple[int, _Piece]]:
+        """Cut a block where bins end; return frames up to which each piece goes, and the pieces."""
+        source, last = _core.FrameSource.from_array(frames), first + len(frames)
         inside = edges[np.searchsorted(edges, first, "right") : np.searchsorted(edges, last)]
-        return pairwise([first, *inside.tolist(), last])
-
-    def sums_of(first: int, frames: NDArray[Any]) -> list[tuple[int, _core.BinAccumulator]]:
-        source, found = _core.FrameSource.from_array(frames), []
-        for begin, end in pieces(first, frames):
-            sums = _core.BinAccumulator(recording.shape[1:], recording.dtype)
-            sums.add(source, begin - first, end - first, 1)
-            found.append((end, sums))
+        cuts = [first, *inside.tolist(), last]
+        found: list[tuple[int, _Piece]] = []
+        for begin, end in pairwise(cuts):
+            piece = (source, begin - first, end - first)
+            if exact and len(frames) >= _WORTH_SUMS * (len(cuts) - 1):
+                sums = _core.BinAccumulator(recording.shape[1:], recording.dtype)
+                sums.add(*piece, 1)
+                found.append((end, sums))
+            else:
+                found.append((end, piece))
         return found
 
-    def by_readers() -> Iterator[int]:
-        for found in recording.map_blocks(sums_of, start=start, stop=stop, threads=threads):
-            for end, sums in found:
-                bins.merge(sums)
-                yield end
-
-    def in_order() -> Iterator[int]:
-        first = start
-        for frames in recording.blocks(start=start, stop=stop, threads=threads):
-            source = _core.FrameSource.from_array(frames)
-            for begin, end in pieces(first, frames):
-                bins.add(source, begin - first, end - first, threads)
-                yield end
-            first += len(frames)
-
-    b = 0
-    for end in by_readers() if threads != 1 and out.dtype == np.uint16 else in_order():
-        if end == edges[b + 1]:
-            bins.mean(out[b])
-            b += 1
-        progress(end)
+    bins = _core.BinAccumulator(recording.shape[1:], recording.dtype)
+    b, stop = 0, int(edges[-1])
+    for found in recording.map_blocks(pieces, start=int(edges[0]), stop=stop, threads=threads):
+        for end, piece in found:
+            if isinstance(piece, _core.BinAccumulator):
+                bins.merge(piece)
+            else:
+                bins.add(*piece, threads)
+            if end == edges[b + 1]:
+                bins.mean(out[b])
+                b += 1
+            progress(end)
