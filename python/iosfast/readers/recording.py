@@ -191,8 +191,8 @@ class Recording(abc.ABC):
         Parameters
         ----------
         frames : int, optional
-            Frames in a block, the last one excepted. By default some 16 MiB of them, in blocks
-            that end where chunks do.
+            Frames in a block, the last one excepted. By default those of one chunk if it is of 2
+            MiB or more, else some 16 MiB of them, in blocks that end where chunks do.
         start, stop : int
             Half-open range of frames; `stop` None is the end.
         threads : int
