@@ -49,6 +49,7 @@ def good(name):
             "change": np.full((T, Y, X), 77, np.float32),
             "rgb": np.full((T, Y, X, 3), 77, np.uint8),
         },
+        "transpose": lambda: {"images": frames, "out": np.full((T, X, Y), 77, np.uint16)},
         "mask_geometry": lambda: {
             "masks": random.integers(0, 2, (2, T, Y, X), np.uint8),
             "out": np.full((2, Y, X), 77, np.int32),
@@ -136,6 +137,8 @@ ARRAYS = [
     ("change_maps", "mask"),
     ("change_maps", "change"),
     ("change_maps", "rgb"),
+    ("transpose", "images"),
+    ("transpose", "out"),
     ("mask_geometry", "masks"),
     ("mask_geometry", "out"),
     ("mask_geometry", "outline"),

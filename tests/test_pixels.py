@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import reference
 import tifffile
+from core_calls import binned
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,12 +38,6 @@ def sample(shape, dtype, seed):
 
 def mean_dtype(dtype):
     return np.dtype(MEANS.get(np.dtype(dtype).name, "float64" if dtype in WIDE else "uint16"))
-
-
-def binned(source, edges, dtype, threads):
-    out = np.full((len(edges) - 1, *source.shape[1:]), 77, mean_dtype(dtype))
-    _core.bin_frames(source, edges, out, threads)
-    return out
 
 
 # Kernels
@@ -75,7 +70,7 @@ def test_frames_anywhere_in_a_file(files, shape, name, order, offset, gap, paddi
     np.testing.assert_array_equal(got, frames)
     edges = np.array([0, 4, 5, 11])
     expected = [reference.bin_mean(frames[a:b]) for a, b in itertools.pairwise(edges)]
-    np.testing.assert_array_equal(binned(source, edges, name, threads), expected)
+    np.testing.assert_array_equal(binned(source, edges, threads, dtype=mean_dtype(name)), expected)
     sums = _core.BinAccumulator(shape, np.dtype(name))
     out = np.empty(shape, mean_dtype(name))
     for first, last in [(0, 3), (3, 10), (10, 11)]:
@@ -99,7 +94,9 @@ def test_large_frames_from_a_file(tmp_path, name, padding):
     edges = np.array([0, 6, 9])
     expected = [reference.bin_mean(frames[:6]), reference.bin_mean(frames[6:])]
     for threads in (1, 2, 3, 7):
-        np.testing.assert_array_equal(binned(source, edges, name, threads), expected)
+        np.testing.assert_array_equal(
+            binned(source, edges, threads, dtype=mean_dtype(name)), expected
+        )
 
 
 @pytest.mark.parametrize("row_bytes", [1, 5, 2**62, 2**63 - 1])

@@ -35,6 +35,7 @@ __all__: list[str] = [
     "probe_files",
     "read_records",
     "trace_masks",
+    "transpose",
 ]
 
 class FrameSource:
@@ -467,6 +468,16 @@ def trace_masks(
 
     Returns points, float64 (M, 2), starts, int64 (P + 1,), and for each outline its mask and
     its layer, int64 (P,).
+    """
+
+def transpose(
+    images: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+    out: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+    threads: typing.SupportsInt | typing.SupportsIndex = 0,
+) -> None:
+    """
+    Write images (N, Y, X) with rows and columns exchanged to out (N, X, Y), of the same
+    dtype.
     """
 
 MASK_COUNTS: tuple = (

@@ -27,7 +27,6 @@ from .planning import Job, Plan, Timed, checked_channels, checked_start
 from .progress import Progress, progress_for
 from .readers import Recording, Source, open_recording
 from .readers.recording import ClockName
-from .readers.turned import turn
 from .recipe import Recipe, RecipeName
 from .staging import Staging, check_place
 from .storage import MapsWriter, checked_layout, load
@@ -360,7 +359,7 @@ class Run:
             else:  # means are turned, which is less work than to turn frames
                 means = np.empty((last - first, *stored.shape[1:]), out.dtype)
                 self._bin_frames(stored, edges, means)
-                turn(means, out)
+                _core.transpose(means, out, self._threads)
 
     def _bin_frames(
         self, recording: Recording, edges: NDArray[np.int64], out: NDArray[Any]
