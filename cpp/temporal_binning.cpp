@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "transposition.hpp"
+
 namespace iosfast {
 namespace {
 
@@ -160,6 +162,21 @@ void write_mean(const double* __restrict sums, std::uint64_t count, Mean* __rest
     for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<Mean>(sums[i] / divisor);
 }
 
+// Writes means of pixels [begin, end), whole rows if they are transposed, to where they belong in
+// an image of this shape, or of the transposed one.
+template <class Sum, class Mean>
+void write_part(const Sum* sums, std::uint64_t count, std::size_t begin, std::size_t end,
+                std::size_t height, std::size_t width, bool transposed, Mean* image,
+                std::vector<Mean>& scratch) {
+    if (!transposed) {
+        write_mean(sums, count, image + begin, end - begin);
+        return;
+    }
+    scratch.resize(end - begin);
+    write_mean(sums, count, scratch.data(), scratch.size());
+    transpose_rows(scratch.data(), begin / width, end / width, height, width, image);
+}
+
 void check_bin(std::uint64_t frames) {
     if (frames > kMaxFramesPerBin) {
         throw std::invalid_argument("a bin of " + std::to_string(frames) +
@@ -177,7 +194,7 @@ std::size_t parts_of(const FrameSource& source, std::size_t bins, unsigned threa
 
 template <class T>
 void bin_typed(const FrameSource& source, std::span<const std::int64_t> edges, MeanOf<T>* out,
-               unsigned threads, const Poll& poll) {
+               bool transposed, unsigned threads, const Poll& poll) {
     const auto origin = static_cast<std::size_t>(edges.front());
     const auto map = source.mapped(origin, static_cast<std::size_t>(edges.back()));
     const FrameSource& from = map ? *map : source;
@@ -185,6 +202,9 @@ void bin_typed(const FrameSource& source, std::span<const std::int64_t> edges, M
     const std::size_t bins = edges.size() - 1;
     const std::size_t pixels = source.pixels();
     const std::size_t parts = parts_of(from, bins, threads);
+    const auto begin_of = [&](std::size_t part) {
+        return transposed ? source.height * part / parts * source.width : pixels * part / parts;
+    };
     const auto frames = static_cast<std::size_t>(edges.back() - edges.front());
     const std::size_t units = bins * parts;
     Poll frames_done;
@@ -193,18 +213,19 @@ void bin_typed(const FrameSource& source, std::span<const std::int64_t> edges, M
     parallel_for(
         units, threads,
         [&] {
-            return [&, summer = Summer<T>(from), sums = std::vector<SumOf<T>>()](
-                       std::size_t unit, const std::atomic<bool>& stop) mutable {
+            return [&, summer = Summer<T>(from), sums = std::vector<SumOf<T>>(),
+                    scratch = std::vector<MeanOf<T>>()](std::size_t unit,
+                                                        const std::atomic<bool>& stop) mutable {
                 const std::size_t bin = unit / parts, part = unit % parts;
-                const std::size_t begin = pixels * part / parts;
-                const std::size_t end = pixels * (part + 1) / parts;
+                const std::size_t begin = begin_of(part), end = begin_of(part + 1);
                 sums.assign(end - begin, 0);
                 const std::size_t first = static_cast<std::size_t>(edges[bin]) - skipped;
                 const std::size_t last = static_cast<std::size_t>(edges[bin + 1]) - skipped;
                 from.prepare(first, last);
                 summer.add(first, last, begin, end, sums.data(), stop);
                 from.release(first, last);
-                write_mean(sums.data(), last - first, out + bin * pixels + begin, end - begin);
+                write_part(sums.data(), last - first, begin, end, source.height, source.width,
+                           transposed, out + bin * pixels, scratch);
             };
         },
         frames_done);
@@ -213,7 +234,7 @@ void bin_typed(const FrameSource& source, std::span<const std::int64_t> edges, M
 }  // namespace
 
 void bin_frames(const FrameSource& source, std::span<const std::int64_t> edges, void* out,
-                unsigned threads, const Poll& poll) {
+                bool transposed, unsigned threads, const Poll& poll) {
     if (edges.size() < 2) throw std::invalid_argument("edges must hold at least two entries");
     if (edges.front() < 0 || static_cast<std::uint64_t>(edges.back()) > source.frames)
         throw std::invalid_argument("edges must lie within the frames of the source");
@@ -223,7 +244,7 @@ void bin_frames(const FrameSource& source, std::span<const std::int64_t> edges, 
     }
     visit_type(source.type, [&](auto pixel) {
         using T = decltype(pixel);
-        bin_typed<T>(source, edges, static_cast<MeanOf<T>*>(out), threads, poll);
+        bin_typed<T>(source, edges, static_cast<MeanOf<T>*>(out), transposed, threads, poll);
     });
 }
 
@@ -281,17 +302,18 @@ void BinAccumulator::merge(BinAccumulator& other) {
     other.reset();
 }
 
-void BinAccumulator::mean(void* out) {
+void BinAccumulator::mean(void* out, bool transposed) {
     if (frames_ == 0) throw std::invalid_argument("no frame was added to this bin");
-    if (const auto* counts = std::get_if<std::vector<std::uint32_t>>(&sums_)) {
-        write_mean(counts->data(), frames_, static_cast<std::uint16_t*>(out), counts->size());
-    } else {
-        const auto& sums = std::get<std::vector<double>>(sums_);
-        if (mean_type == PixelType::float32)
-            write_mean(sums.data(), frames_, static_cast<float*>(out), sums.size());
-        else
-            write_mean(sums.data(), frames_, static_cast<double*>(out), sums.size());
-    }
+    const auto write = [&]<class Mean>(const auto& sums, Mean* image) {
+        std::vector<Mean> scratch;
+        write_part(sums.data(), frames_, 0, sums.size(), height, width, transposed, image, scratch);
+    };
+    if (const auto* counts = std::get_if<std::vector<std::uint32_t>>(&sums_))
+        write(*counts, static_cast<std::uint16_t*>(out));
+    else if (mean_type == PixelType::float32)
+        write(std::get<std::vector<double>>(sums_), static_cast<float*>(out));
+    else
+        write(std::get<std::vector<double>>(sums_), static_cast<double*>(out));
     reset();
 }
 

@@ -37,11 +37,11 @@ constexpr PixelType mean_type(PixelType type) {
 }
 
 // Means of the frames [edges[b], edges[b + 1]) for every bin b, into `out` (bins x pixels of
-// mean_type(source.type), aligned for it). Poll is given the number of frames done. Throws
-// std::invalid_argument if the edges do not increase, leave the source, or make a bin of more than
-// kMaxFramesPerBin frames.
+// mean_type(source.type), aligned for it), with rows and columns exchanged if `transposed`. Poll is
+// given the number of frames done. Throws std::invalid_argument if the edges do not increase, leave
+// the source, or make a bin of more than kMaxFramesPerBin frames.
 void bin_frames(const FrameSource& source, std::span<const std::int64_t> edges, void* out,
-                unsigned threads, const Poll& poll);
+                bool transposed, unsigned threads, const Poll& poll);
 
 // The same mean, one push at a time.
 class BinAccumulator {
@@ -55,8 +55,9 @@ class BinAccumulator {
     // not fit, there are too many, or their sums depend on the order of frames, as those of floats
     // do.
     void merge(BinAccumulator& other);
-    // Writes the mean of all frames added since the last call and starts anew.
-    void mean(void* out);
+    // Writes the mean of all frames added since the last call, with rows and columns exchanged if
+    // `transposed`, and starts anew.
+    void mean(void* out, bool transposed);
     std::uint64_t frames() const { return frames_; }
 
     const std::size_t height, width;

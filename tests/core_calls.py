@@ -17,10 +17,11 @@ def edges_of(counts, first=0):
     return np.cumsum([first, *counts]).astype(np.int64)
 
 
-def binned(source, edges, threads=1, progress=None, dtype=np.uint16):
+def binned(source, edges, threads=1, progress=None, dtype=np.uint16, transposed=False):
     """Means of frames by the core, written over other values."""
-    out = np.full((len(edges) - 1, *source.shape[1:]), 77, dtype)
-    _core.bin_frames(source, edges, out, threads, progress)
+    shape = source.shape[:0:-1] if transposed else source.shape[1:]
+    out = np.full((len(edges) - 1, *shape), 77, dtype)
+    _core.bin_frames(source, edges, out, threads, progress, transposed)
     return out
 
 

@@ -49,7 +49,6 @@ def good(name):
             "change": np.full((T, Y, X), 77, np.float32),
             "rgb": np.full((T, Y, X, 3), 77, np.uint8),
         },
-        "transpose": lambda: {"images": frames, "out": np.full((T, X, Y), 77, np.uint16)},
         "mask_geometry": lambda: {
             "masks": random.integers(0, 2, (2, T, Y, X), np.uint8),
             "out": np.full((2, Y, X), 77, np.int32),
@@ -137,8 +136,6 @@ ARRAYS = [
     ("change_maps", "mask"),
     ("change_maps", "change"),
     ("change_maps", "rgb"),
-    ("transpose", "images"),
-    ("transpose", "out"),
     ("mask_geometry", "masks"),
     ("mask_geometry", "out"),
     ("mask_geometry", "outline"),
@@ -424,6 +421,17 @@ def test_frame_numbers_are_whole_and_not_negative(start, stop):
 def test_an_accumulator_has_pixels(shape):
     with pytest.raises(ValueError, match="at least"):
         _core.BinAccumulator(shape, np.dtype("u2"))
+
+
+@pytest.mark.parametrize("shape", [(Y, X), (X, Y - 1), (X + 1, Y), (Y * X, 1)])
+def test_transposed_means_have_rows_and_columns_exchanged(shape):
+    arguments = good("bin_frames")
+    arguments |= {"out": np.full((2, *shape), 77, np.uint16), "transposed": True}
+    refuses("bin_frames", arguments)
+    refuses("mean", {"out": np.full(shape, 77, np.uint16), "transposed": True})
+    arguments["out"] = np.full((2, X, Y), 77, np.uint16)
+    call("bin_frames", arguments)
+    call("mean", {"out": np.full((X, Y), 77, np.uint16), "transposed": True})
 
 
 @pytest.mark.parametrize("shape", [(Y, X + 1), (Y - 1, X), (X, Y), (1, Y * X)])

@@ -178,33 +178,3 @@ def test_paths_are_checked(function, paths):
     more = () if function == "file_sizes" else ([],)
     with pytest.raises(TypeError):
         getattr(_core, function)(paths, *more)
-
-
-# Rows and columns that are exchanged
-
-
-@given(
-    st.integers(1, 4),
-    st.integers(1, 150),
-    st.integers(1, 150),
-    st.sampled_from(["u1", "u2", "i2", "i4", "u4", "f4", "f8"]),
-    st.sampled_from(THREADS),
-    seeds,
-)
-@example(3, 400, 500, "u2", 3, 0)  # more than one thread
-@example(1, 700, 401, "f8", 2, 0)
-def test_transpose(count, height, width, dtype, threads, seed):
-    images = np.random.default_rng(seed).integers(0, 256, (count, height, width)).astype(dtype)
-    out = np.full((count, width, height), 77, dtype)
-    _core.transpose(images, out, threads)
-    np.testing.assert_array_equal(out, images.swapaxes(1, 2))
-
-
-def test_images_are_not_transposed_in_their_own_memory():
-    memory = np.arange(3 * 4 * 4 + 1, dtype=np.uint16)
-    kept = memory.copy()
-    images = memory[:-1].reshape(3, 4, 4)
-    for out in (images, memory[1:].reshape(3, 4, 4)):
-        with pytest.raises(ValueError, match="share memory"):
-            _core.transpose(images, out)
-    np.testing.assert_array_equal(memory, kept)

@@ -46,6 +46,32 @@ def test_large_frames_are_binned_alike_by_any_number_of_threads(shape, dtype):
         np.testing.assert_array_equal(binned(source, edges, threads), expected)
 
 
+@given(
+    shapes,
+    st.sampled_from(["u1", "u2", "i2", "i4", "f4", "f8"]),
+    bin_counts,
+    st.sampled_from(THREADS),
+    seeds,
+)
+@example((300, 701), "u2", [3, 4], 3, 1)
+@example((257, 258), "f8", [3, 4], 2, 1)
+@example((1, 131073), "u1", [1], 2, 1)
+@example((70001, 1), "f4", [1], 7, 1)
+def test_means_are_transposed(shape, dtype, counts, threads, seed):
+    edges = edges_of(counts)
+    random = np.random.default_rng(seed)
+    frames = random.integers(0, 100, (edges[-1], *shape)).astype(dtype)
+    source = _core.FrameSource.from_array(frames)
+    mean = _core.mean_dtype(frames.dtype)
+    got = binned(source, edges, threads, dtype=mean, transposed=True)
+    np.testing.assert_array_equal(got.swapaxes(1, 2), binned(source, edges, dtype=mean))
+    sums = _core.BinAccumulator(shape, frames.dtype)
+    sums.add(source, 0, counts[0])
+    out = np.full(shape[::-1], 77, mean)
+    sums.mean(out, True)
+    np.testing.assert_array_equal(out, got[0])
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 60, 61, 997, 1000])
 def test_every_fraction_of_a_mean_is_rounded_half_up(count):
     levels = np.array([0, 1, 2, 127, 128, 32767, 32768, 65534])

@@ -23,6 +23,14 @@ void* writable_means(py::array& out, PixelType mean) {
     return data;
 }
 
+// Checks the shape of images (`before`..., Y, X), or (..., X, Y) if they are transposed.
+void need_images(const py::array& out, std::vector<py::ssize_t> before, std::size_t height,
+                 std::size_t width, bool transposed) {
+    before.push_back(signed_size(transposed ? width : height));
+    before.push_back(signed_size(transposed ? height : width));
+    need_shape(out, "out", before);
+}
+
 }  // namespace
 
 void bind_binning(py::module_& m) {
@@ -35,23 +43,22 @@ void bind_binning(py::module_& m) {
     m.def(
         "bin_frames",
         [](const FrameSource& source, const Integers& edges, py::array out, unsigned threads,
-           const Progress& progress) {
+           const Progress& progress, bool transposed) {
             need(edges.ndim() == 1 && edges.size() >= 2,
                  "edges must hold at least two entries, not shape " + shape_of(edges));
-            need_shape(out, "out",
-                       {edges.size() - 1, signed_size(source.height), signed_size(source.width)});
+            need_images(out, {edges.size() - 1}, source.height, source.width, transposed);
             void* to = writable_means(out, mean_type(source.type));
             const std::span<const std::int64_t> range(aligned(edges.data(), "edges"),
                                                       static_cast<std::size_t>(edges.size()));
             const Poll poll = poll_for(progress);
             const py::gil_scoped_release release;
-            bin_frames(source, range, to, threads, poll);
+            bin_frames(source, range, to, transposed, threads, poll);
         },
         "source"_a, "edges"_a.noconvert(), "out"_a.noconvert(), "threads"_a = 0,
-        "progress"_a = py::none(),
+        "progress"_a = py::none(), "transposed"_a = false,
         "Write the mean of frames [edges[b], edges[b + 1]) to out[b].\n\n"
         "edges is int64 (B + 1,), increasing; out is (B, Y, X) of `mean_dtype`, rounded to whole\n"
-        "numbers if that is uint16.");
+        "numbers if that is uint16; (B, X, Y) if `transposed`.");
 
     py::class_<BinAccumulator>(m, "BinAccumulator", "Mean of frames that arrive a few at a time.")
         .def(py::init([](std::pair<std::size_t, std::size_t> shape, const py::dtype& dtype) {
@@ -81,13 +88,15 @@ void bind_binning(py::module_& m) {
             "bits, whose sums do not depend on the order.")
         .def(
             "mean",
-            [](BinAccumulator& self, py::array out) {
-                need_shape(out, "out", {signed_size(self.height), signed_size(self.width)});
+            [](BinAccumulator& self, py::array out, bool transposed) {
+                need_images(out, {}, self.height, self.width, transposed);
                 void* to = writable_means(out, self.mean_type);
                 const py::gil_scoped_release release;
-                self.mean(to);
+                self.mean(to, transposed);
             },
-            "out"_a.noconvert(), "Write the mean to out, (Y, X) of `mean_dtype`, and start anew.");
+            "out"_a.noconvert(), "transposed"_a = false,
+            "Write the mean to out, (Y, X) of `mean_dtype`, or (X, Y) if `transposed`, and start\n"
+            "anew.");
 }
 
 }  // namespace iosfast

@@ -1,8 +1,5 @@
-// Where and how frames lie: sources, looks at many files, rows and columns that are exchanged.
+// Where frames lie: sources, and looks at many files.
 #include <bit>
-#include <cstddef>
-#include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,7 +9,6 @@
 #include "border.hpp"
 #include "file_frames.hpp"
 #include "file_probing.hpp"
-#include "transposition.hpp"
 
 namespace iosfast {
 
@@ -95,14 +91,6 @@ std::unique_ptr<MemoryFrames> memory_frames(const py::array& frames) {
     return std::make_unique<MemoryFrames>(
         static_cast<const std::byte*>(frames.data()), static_cast<std::size_t>(frames.shape(0)),
         static_cast<std::size_t>(frames.shape(1)), static_cast<std::size_t>(frames.shape(2)), type);
-}
-
-// Whether two C-contiguous arrays share memory.
-bool overlap(const py::array& a, const py::array& b) {
-    const auto* first = static_cast<const std::byte*>(a.data());
-    const auto* second = static_cast<const std::byte*>(b.data());
-    const std::less<> before;
-    return before(first, second + b.nbytes()) && before(second, first + a.nbytes());
 }
 
 py::array read_frames(const FrameSource& source, std::size_t start, std::size_t stop) {
@@ -220,34 +208,6 @@ void bind_sources(py::module_& m) {
             return sizes;
         },
         "paths"_a, "threads"_a = 0, "Bytes of every file, -1 where there is none; int64 (n,).");
-
-    m.def(
-        "transpose",
-        [](const py::array& images, py::array out, unsigned threads) {
-            need_stack(images, "images");
-            const PixelType type = pixel_type(images.dtype());
-            need_shape(out, "out", {images.shape(0), images.shape(2), images.shape(1)});
-            if (!images.dtype().equal(out.dtype()))
-                throw py::type_error("out must be " + py::str(images.dtype()).cast<std::string>() +
-                                     ", not " + py::str(out.dtype()).cast<std::string>());
-            for (const py::array& each : {images, py::array(out)}) {
-                const auto at = reinterpret_cast<std::uintptr_t>(each.data());
-                need((each.flags() & py::array::c_style) != 0 && at % pixel_bytes(type) == 0,
-                     "images and out must be C-contiguous and aligned in memory");
-            }
-            need(out.writeable(), "out is read-only");
-            need(!overlap(images, out), "images and out must not share memory");
-            const auto size = [&](int axis) {
-                return static_cast<std::size_t>(images.shape(axis));
-            };
-            const auto* from = static_cast<const std::byte*>(images.data());
-            auto* to = static_cast<std::byte*>(out.mutable_data());
-            const py::gil_scoped_release release;
-            transpose(from, size(0), size(1), size(2), type, to, threads);
-        },
-        "images"_a.noconvert(), "out"_a.noconvert(), "threads"_a = 0,
-        "Write images (N, Y, X) with rows and columns exchanged to out (N, X, Y), of the same\n"
-        "dtype.");
 }
 
 }  // namespace iosfast

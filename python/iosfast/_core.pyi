@@ -35,7 +35,6 @@ __all__: list[str] = [
     "probe_files",
     "read_records",
     "trace_masks",
-    "transpose",
 ]
 
 class FrameSource:
@@ -111,9 +110,12 @@ class BinAccumulator:
         """
         Add frames [start, stop) of the source.
         """
-    def mean(self, out: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]) -> None:
+    def mean(
+        self, out: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], transposed: bool = False
+    ) -> None:
         """
-        Write the mean to out, (Y, X) of `mean_dtype`, and start anew.
+        Write the mean to out, (Y, X) of `mean_dtype`, or (X, Y) if `transposed`, and start
+        anew.
         """
     def merge(self, other: BinAccumulator) -> None:
         """
@@ -219,12 +221,13 @@ def bin_frames(
     out: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
     threads: typing.SupportsInt | typing.SupportsIndex = 0,
     progress: collections.abc.Callable[[int], None] | None = None,
+    transposed: bool = False,
 ) -> None:
     """
     Write the mean of frames [edges[b], edges[b + 1]) to out[b].
 
     edges is int64 (B + 1,), increasing; out is (B, Y, X) of `mean_dtype`, rounded to whole
-    numbers if that is uint16.
+    numbers if that is uint16; (B, X, Y) if `transposed`.
     """
 
 @typing.overload
@@ -468,16 +471,6 @@ def trace_masks(
 
     Returns points, float64 (M, 2), starts, int64 (P + 1,), and for each outline its mask and
     its layer, int64 (P,).
-    """
-
-def transpose(
-    images: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
-    out: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
-    threads: typing.SupportsInt | typing.SupportsIndex = 0,
-) -> None:
-    """
-    Write images (N, Y, X) with rows and columns exchanged to out (N, X, Y), of the same
-    dtype.
     """
 
 MASK_COUNTS: tuple = (

@@ -26,6 +26,7 @@ def bin_decoded(
     out: NDArray[Any],
     threads: int,
     progress: Callable[[int], object],
+    transposed: bool = False,
 ) -> None:
     """Write the mean of frames [edges[b], edges[b + 1]) to out[b].
 
@@ -42,6 +43,8 @@ def bin_decoded(
         0 is one per core.
     progress : callable (frames) -> any
         Called with the number of the frame up to which all is done.
+    transposed : bool
+        Exchange rows and columns of the means: out is (B, X, Y).
 
     Raises
     ------
@@ -75,6 +78,6 @@ def bin_decoded(
             else:
                 bins.add(*piece, threads)
             if end == edges[b + 1]:
-                bins.mean(out[b])
+                bins.mean(out[b], transposed)
                 b += 1
             progress(end)

@@ -25,7 +25,7 @@ from .maps import Info, Maps, Stacks
 from .masks import read_mask
 from .planning import Job, Plan, Timed, checked_channels, checked_start
 from .progress import Progress, progress_for
-from .readers import Recording, Source, open_recording
+from .readers import Source, open_recording
 from .readers.recording import ClockName
 from .recipe import Recipe, RecipeName
 from .staging import Staging, check_place
@@ -353,28 +353,22 @@ class Run:
             return
         edges = self._edges[first : last + 1]
         with self._watch.stage("read and bin"):
+            # Means of frames as they are stored are transposed, which is less work than frames.
             stored = self._recording.as_stored
-            if stored is None:
-                self._bin_frames(self._recording, edges, out)
-            else:  # means are turned, which is less work than to turn frames
-                means = np.empty((last - first, *stored.shape[1:]), out.dtype)
-                self._bin_frames(stored, edges, means)
-                _core.transpose(means, out, self._threads)
-
-    def _bin_frames(
-        self, recording: Recording, edges: NDArray[np.int64], out: NDArray[Any]
-    ) -> None:
-        begin = int(edges[0])
-        if recording.frame_source is None:
-            bin_decoded(recording, edges, out, self._threads, self._progress)
-            return
-        _core.bin_frames(
-            recording.frame_source,
-            edges,
-            out,
-            self._threads,
-            lambda done: self._progress(begin + done),
-        )
+            transposed = stored is not None
+            recording = self._recording if stored is None else stored
+            if recording.frame_source is None:
+                bin_decoded(recording, edges, out, self._threads, self._progress, transposed)
+                return
+            begin = int(edges[0])
+            _core.bin_frames(
+                recording.frame_source,
+                edges,
+                out,
+                self._threads,
+                lambda done: self._progress(begin + done),
+                transposed,
+            )
 
     def _final_info(self) -> Info:
         notes = stage_notes(self._stage)
