@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,13 +110,15 @@ def _described(path: Path, file: h5py.File, group: h5py.Group) -> Found:
     }
     plane = group.get("imaging_plane")
     if plane is not None:
-        metadata["imaging_plane"] = {**plain_attributes(plane), **_scalars(plane)}
+        metadata["imaging_plane"] = {**plain_attributes(plane), **_scalars(plane, plane)}
     owner = group if "device" in group or plane is None else plane
     if (device := owner.get("device")) is not None:
         link = owner.get("device", getlink=True)
         name = str(getattr(link, "path", device.name)).rpartition("/")[2]
         metadata["device"] = {"name": name, **plain_attributes(device)}
-    metadata |= {k: v for k, v in _scalars(file).items() if k.startswith(("session", "identifier"))}
+    metadata |= _scalars(
+        file, [name for name in file if name.startswith(("session", "identifier"))]
+    )
     facts: dict[str, Any] = {"metadata": metadata, "pixel_size_mm": _pixel_size(plane)}
     begin = _begin(path, file)
     times = group.get("timestamps")
@@ -150,12 +153,12 @@ def _axes(group: h5py.Group, data: h5py.Dataset) -> tuple[bool, str]:
     )
 
 
-def _scalars(group: h5py.Group) -> dict[str, Any]:
-    """Return single numbers and short texts of a group's own data sets."""
+def _scalars(group: h5py.Group, names: Iterable[str]) -> dict[str, Any]:
+    """Return single numbers and short texts of a group's own data sets of these names."""
     import h5py
 
     found: dict[str, Any] = {}
-    for name in sorted(group)[:200]:
+    for name in sorted(names)[:200]:
         item = group.get(name)
         if isinstance(item, h5py.Dataset) and item.size is not None and item.size <= 3:
             value = plain_value(item[()])
