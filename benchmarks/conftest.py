@@ -8,6 +8,7 @@ was made on the same machine). With
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import shutil
@@ -98,6 +99,7 @@ def race(benchmark, timed, request):
         for _ in range(rounds):
             for name, function in functions.items():
                 prepare()
+                gc.collect()  # so that none tidies up after another
                 times[name].append(seconds(function))
         medians = {name: statistics.median(values) for name, values in times.items()}
         for name, (_, limit) in peers.items():
