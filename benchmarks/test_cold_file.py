@@ -15,6 +15,6 @@ def test_cold_file(race, recording, frames):
         "path to maps, cold file",
         lambda: iosfast.preprocess(recording, frame_rate_hz=FRAME_RATE_HZ),
         {"dd bs=8M": (lambda: subprocess.run(command, check=True), "1.1")},
-        rounds=5,
+        rounds=9,
         prepare=lambda: forget(recording),
     )
