@@ -82,6 +82,17 @@ def test_frames_in_files(files, shape, stored, runs, gap, offset, n_files, threa
     np.testing.assert_array_equal(out, reference.bin_mean(frames))
 
 
+@pytest.mark.parametrize("shape", [(1, 131073), (70001, 1), (2, 70001), (257, 300)])
+@pytest.mark.parametrize("n_files", [1, 2, 65])
+@pytest.mark.parametrize("threads", THREADS)
+def test_means_of_frames_in_files_are_transposed(files, shape, n_files, threads):
+    frames = reference.sample((5, *shape), np.uint16, seed=4)
+    source, _ = scattered(frames, np.dtype("<u2"), [2, 2, 1], 1, 3, n_files, files)
+    edges = edges_of([3, 2])
+    got = binned(source, edges, threads, transposed=True)
+    np.testing.assert_array_equal(got.swapaxes(1, 2), reference_bins(frames, edges))
+
+
 def test_frames_may_overlap_in_a_file(files):
     content = np.arange(40, dtype="<u2")
     segments = np.array([[0, 0, 0, 3], [0, 10, 4, 5]], np.int64)
