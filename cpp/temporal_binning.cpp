@@ -201,9 +201,9 @@ void bin_typed(const FrameSource& source, std::span<const std::int64_t> edges, M
     const std::size_t skipped = map ? origin : 0;
     const std::size_t bins = edges.size() - 1;
     const std::size_t pixels = source.pixels();
-    // Each part has pixels: with none, no frame would ever be done.
-    const std::size_t parts =
-        std::min(parts_of(from, bins, threads), transposed ? source.height : pixels);
+    std::size_t parts = parts_of(from, bins, threads);
+    // Each has a row: without pixels, no frame would ever be done.
+    if (transposed) parts = std::min(parts, source.height);
     const auto begin_of = [&](std::size_t part) {
         return transposed ? source.height * part / parts * source.width : pixels * part / parts;
     };

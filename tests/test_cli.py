@@ -243,7 +243,12 @@ def test_the_same_input_gives_the_same_bytes(here, capsys):
 
 
 @pytest.mark.parametrize(
-    ("given", "names"), [(["2"], ["0", "1"]), (["violet", "blue"], ["blue", "violet"])]
+    ("given", "names"),
+    [
+        (["2"], ["0", "1"]),
+        (["violet", "blue"], ["blue", "violet"]),
+        (["violet,blue"], ["blue", "violet"]),
+    ],
 )
 def test_channels(here, capsys, given, names):
     arguments = ("--channels", *given, "--bin-seconds", "0.5", "--interval-bins", "2")
@@ -448,8 +453,9 @@ def test_a_reader_that_goes_away(here):
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT cannot be sent to one process")
 @pytest.mark.parametrize("layout", ["stack", "published"])
 @pytest.mark.parametrize("before", [False, True])
-def test_interrupted(here, capsys, layout, before):
-    """Ctrl-C amid a run of many seconds leaves no more than there was."""
+@pytest.mark.parametrize("ends", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_interrupted(here, capsys, layout, before, ends):
+    """Ctrl-C amid a run of many seconds leaves no more than there was, nor does `kill`."""
     slow_recording(here / "slow.tif")
     if before:
         make(capsys)
@@ -464,7 +470,7 @@ def test_interrupted(here, capsys, layout, before):
     while not any(name.startswith(".out.partial") for name in os.listdir()):
         assert run.poll() is None
         time.sleep(0.01)
-    run.send_signal(signal.SIGINT)
+    run.send_signal(getattr(signal, ends))
     out, errors = run.communicate()
     assert run.returncode == 130
     assert out == ""

@@ -20,10 +20,11 @@ BINS = {
 }
 
 
-def means_of(recording, edges, threads):
-    out = np.zeros((len(edges) - 1, *recording.shape[1:]), _core.mean_dtype(recording.dtype))
+def means_of(recording, edges, threads, transposed=False):
+    shape = recording.shape[:0:-1] if transposed else recording.shape[1:]
+    out = np.zeros((len(edges) - 1, *shape), _core.mean_dtype(recording.dtype))
     done = []
-    bin_decoded(recording, np.array(edges, np.int64), out, threads, done.append)
+    bin_decoded(recording, np.array(edges, np.int64), out, threads, done.append, transposed)
     assert done == sorted(done)
     assert done[-1] == edges[-1]
     return out
@@ -51,8 +52,10 @@ def test_means(bins, dtype, chunk, threads, monkeypatch):
     frames = (some_frames((COUNT, 9, 14)) / 3).astype(dtype)
     monkeypatch.setattr("iosfast.readers.recording.BLOCK_BYTES", 20 * frames[0].nbytes)
     monkeypatch.setattr("iosfast.readers.recording._LEAST_BLOCK_BYTES", 20 * frames[0].nbytes)
-    found = means_of(Chunks(frames, chunk_frames=chunk), BINS[bins], threads)
-    np.testing.assert_array_equal(found, expected(frames, BINS[bins]))
+    recording, means = Chunks(frames, chunk_frames=chunk), expected(frames, BINS[bins])
+    np.testing.assert_array_equal(means_of(recording, BINS[bins], threads), means)
+    transposed = means_of(recording, BINS[bins], threads, transposed=True)
+    np.testing.assert_array_equal(transposed, means.swapaxes(1, 2))
 
 
 def test_threads_give_sums_only_where_bins_are_long(monkeypatch):

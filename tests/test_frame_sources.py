@@ -82,7 +82,7 @@ def test_frames_in_files(files, shape, stored, runs, gap, offset, n_files, threa
     np.testing.assert_array_equal(out, reference.bin_mean(frames))
 
 
-@pytest.mark.parametrize("shape", [(1, 131073), (70001, 1), (2, 70001), (257, 300)])
+@pytest.mark.parametrize("shape", [(1, 131073), (140001, 1), (3, 140000), (300, 701)])
 @pytest.mark.parametrize("n_files", [1, 2, 65])
 @pytest.mark.parametrize("threads", THREADS)
 def test_means_of_frames_in_files_are_transposed(files, shape, n_files, threads):

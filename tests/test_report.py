@@ -20,6 +20,7 @@ import iosfast
 from iosfast import Prompt, ReadError, Recipe, WriteError
 from iosfast.cli import main
 from iosfast.maps import Maps
+from iosfast.session_report.page import header_facts
 
 TITLE = '<b>R&D</b> "été" \'s 脑'
 MAPS = 70
@@ -157,6 +158,12 @@ def test_what_the_page_says_is_what_was_measured(page):
     assert f"≥ {events.max_area_mm2[0]:.2f} mm²" in text
     assert f"≥ {events.max_area_mm2[1]:.2f} mm²" not in text
     assert "Lower bounds: waves touch the border of the image ( 1 )" in text.replace("(1)", "( 1 )")
+
+
+@pytest.mark.parametrize("length", [{"bin_seconds": 1.0}, {"bin_frames": 1}])
+def test_the_length_of_a_recording_counts_the_last_bin(change, length):
+    maps = session(change, recipe=Recipe(**length))  # of 1 Hz, and 5 bins before the first map
+    assert header_facts(maps, [], "mm")[0] == ("5:55", "minutes recorded")
 
 
 def test_maps_of_tables_are_those_of_the_session(page, folder):

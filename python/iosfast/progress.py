@@ -12,28 +12,35 @@ Progress = Callable[[int], None]
 
 _interrupted = threading.Event()
 
+#: What asks a program to end; Windows has no SIGHUP.
+_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
 
 @contextmanager
 def heeding_interrupts() -> Iterator[None]:
-    """Stop at the next sign of progress if Ctrl-C was pressed and its exception got lost.
+    """Let what asks a program to end do so as Ctrl-C does, which tidies up.
 
-    Python drops exceptions that a signal raises within callbacks of its own, such as those of
-    imports. For programs, in their main thread.
+    These are `kill`, a cluster's scheduler, and a terminal that is closed. An exception that got
+    lost is raised anew at the next sign of progress: Python drops those that a signal raises
+    within callbacks of its own, such as those of imports. For programs, in their main thread.
     """
 
-    def on_sigint(_number: int, _frame: Any) -> None:
+    def interrupt(_number: int, _frame: Any) -> None:
         _interrupted.set()
         raise KeyboardInterrupt
 
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # ignored, or somebody else's
-        yield
-        return
-    signal.signal(signal.SIGINT, on_sigint)
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    # Others are ignored, as after nohup, or somebody else's.
+    ours = [n for n, was in before.items() if was in (signal.default_int_handler, signal.SIG_DFL)]
+    for number in ours:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in ours:
+            signal.signal(number, before[number])
         _interrupted.clear()
 
 

@@ -131,8 +131,10 @@ def _run(options: argparse.Namespace) -> None:
 
 def channels_of(options: argparse.Namespace) -> Any:
     """Return the channels that were named: their names, their number, or "file"."""
-    given = options.channels
-    if given is None or len(given) > 1:
+    if options.channels is None:
+        return None
+    given = [name for names in options.channels for name in names.split(",")]
+    if len(given) > 1:
         return given
     return int(given[0]) if given[0].isdecimal() else "file" if given[0] == "file" else given
 

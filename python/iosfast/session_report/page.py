@@ -311,6 +311,11 @@ def _in_words(recipe: Recipe) -> str:
 def header_facts(maps: Maps, episodes: Sequence[EpisodeOnPage], unit: str) -> list[tuple[str, str]]:
     """Return the figures at the head of the page: value and what it is."""
     begin, end = _span(maps)
+    recipe, rate = maps.info.recipe, maps.info.frame_rate_hz
+    if recipe.bin_seconds is not None:
+        end += recipe.bin_seconds  # times are those at which bins begin
+    elif recipe.bin_frames is not None and rate is not None:
+        end += recipe.bin_frames / rate
     waves = [wave for episode in episodes for wave in episode.waves]
     speeds = [speed for episode in episodes for speed in episode.speeds]
     speed = f"{np.median(speeds):.2f} {unit}/min" if speeds else UNTOLD
