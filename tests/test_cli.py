@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -24,8 +25,8 @@ from recordings import some_frames
 from some_maps import files_in, same_maps
 
 import iosfast
-from iosfast import Recipe, load, preprocess
-from iosfast.cli import main
+from iosfast import ReadError, Recipe, load, preprocess
+from iosfast.cli import as_typed, main
 
 FRAMES = some_frames((60, 21, 34))
 
@@ -237,6 +238,32 @@ def test_the_same_input_gives_the_same_bytes(here, capsys):
     )
     assert "contact_sheet.png" in first
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("message", "typed"),
+    [
+        ("method 'sam2' needs model=, a folder", "method 'sam2' needs --model, a folder"),
+        ("a.tif: give shape=(Y, X) and dtype", "a.tif: give --shape (Y, X) and dtype"),
+        ("pass times=, or frame_rate_hz=", "pass --times, or --frame-rate-hz"),
+        ("too few; use partial_bin='keep'", "too few; use --partial-bin 'keep'"),
+        ("there (overwrite=True replaces it)", "there (--overwrite replaces it)"),
+        ("model=3.tif: is empty", "model=3.tif: is empty"),
+        ("/a b/my shape=2.tif: is empty", "/a b/my shape=2.tif: is empty"),
+        ("a.tif: other=1 is unknown", "a.tif: other=1 is unknown"),
+    ],
+)
+def test_options_in_messages_are_those_of_the_command_line(message, typed):
+    names = ("model", "shape", "times", "frame_rate_hz", "partial_bin", "overwrite")
+    assert as_typed(message, argparse.Namespace(**dict.fromkeys(names))) == [typed]
+
+
+def test_a_recording_is_no_folder_of_maps(here, capsys):
+    code, _, errors = command(capsys, "segment", "a.tif", "--out", "waves")
+    assert code == 1
+    assert "preprocess" in errors[-1]
+    with pytest.raises(ReadError, match=r"a\.tif: is a file.*iosfast preprocess"):
+        load("a.tif")
 
 
 # Channels, and recordings that grow

@@ -265,7 +265,7 @@ def opened(folder: str | PathLike[str]) -> Maps | Clip:
         If it holds neither.
     """
     path = Path(folder)
-    if (path / "maps.json").is_file():
+    if path.is_file() or (path / "maps.json").is_file():  # of a file, load tells what to do
         from .storage import load
 
         return load(path)

@@ -227,6 +227,9 @@ def load(path: str | PathLike[str]) -> Maps:
             raise ReadError(what, folder) from None
         what = "no maps.json in it" if folder.is_dir() else "no such folder"
         raise ReadError(f"holds no maps ({what}); was the run interrupted?", folder) from None
+    except NotADirectoryError:
+        what = "is a file, not a folder of maps; iosfast preprocess makes maps of a recording"
+        raise ReadError(what, folder) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ReadError(f"maps.json cannot be read: {error}", folder) from error
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -67,9 +68,15 @@ def message_of(error: BaseException) -> str:
 
 def as_typed(message: str, options: argparse.Namespace) -> list[str]:
     """Return the lines of a message, with the options of a command as they are typed there."""
-    for name in vars(options):
-        message = message.replace(f"{name}=True", f"--{name.replace('_', '-')}")
-    return message.splitlines()
+    names = "|".join(map(re.escape, vars(options)))
+
+    def typed(found: re.Match[str]) -> str:
+        given = "" if found[2] or not found[3] else " "
+        return f"--{found[1].replace('_', '-')}{given}{found[3]}"
+
+    # Not within a path, which may hold anything.
+    pattern = rf"(?<=[ (])({names})=(True\b)?(?=[ ,;.)'\"(]|$)(['\"(]?)"
+    return re.sub(pattern, typed, message).splitlines()
 
 
 def _show_warning(
