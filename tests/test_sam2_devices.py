@@ -199,7 +199,7 @@ def test_prompts_that_do_not_fit_are_one_line(sam2_folder, clip, capsys, prompts
 def test_what_cannot_run_is_one_line(sam2_folder, clip, capsys):
     model = sam2_folder / "model"
     for arguments, message in (
-        ([], "method 'sam2' needs model=, the folder of an exported model"),
+        ([], "method 'sam2' needs --model, the folder of an exported model"),
         (["--model", "absent"], "absent: is not a folder with an exported model; make one with"),
         (["--model", "clip"], "clip: holds no manifest.json, so no exported model"),
         (["--model", model, "--batch-size", 0], "batch_size must be at least 1, not 0"),

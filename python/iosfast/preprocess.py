@@ -353,22 +353,25 @@ class Run:
             return
         edges = self._edges[first : last + 1]
         with self._watch.stage("read and bin"):
-            # Means of frames as they are stored are transposed, which is less work than frames.
-            stored = self._recording.as_stored
-            transposed = stored is not None
-            recording = self._recording if stored is None else stored
-            if recording.frame_source is None:
-                bin_decoded(recording, edges, out, self._threads, self._progress, transposed)
-                return
-            begin = int(edges[0])
-            _core.bin_frames(
-                recording.frame_source,
-                edges,
-                out,
-                self._threads,
-                lambda done: self._progress(begin + done),
-                transposed,
-            )
+            self._bin_frames(edges, out)
+
+    def _bin_frames(self, edges: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Read the frames of bins; transpose means rather than frames, which is less work."""
+        stored = self._recording.as_stored
+        transposed = stored is not None
+        recording = self._recording if stored is None else stored
+        if recording.frame_source is None:
+            bin_decoded(recording, edges, out, self._threads, self._progress, transposed)
+            return
+        begin = int(edges[0])
+        _core.bin_frames(
+            recording.frame_source,
+            edges,
+            out,
+            self._threads,
+            lambda done: self._progress(begin + done),
+            transposed,
+        )
 
     def _final_info(self) -> Info:
         notes = stage_notes(self._stage)
