@@ -1,4 +1,4 @@
-"""Calls of the core that several tests make."""
+"""What several tests call the core with, and how."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import itertools
 
 import numpy as np
 import reference
+from hypothesis import strategies as st
 
 from iosfast import _core
 
 THREADS = (1, 2, 3, 7)
+
+shapes = st.tuples(st.integers(1, 24), st.integers(1, 24))
+seeds = st.integers(0, 2**32)
+dtypes = st.sampled_from([np.uint8, np.uint16])
 
 
 def edges_of(counts, first=0):

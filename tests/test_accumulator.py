@@ -5,16 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference
-from core_calls import THREADS
+from core_calls import THREADS, dtypes, seeds, shapes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from iosfast import _core
-
-sides = st.integers(1, 24)
-shapes = st.tuples(sides, sides)
-seeds = st.integers(0, 2**32)
-dtypes = st.sampled_from([np.uint8, np.uint16])
 
 
 @given(shapes, dtypes, st.lists(st.tuples(st.integers(0, 7), st.booleans()), max_size=8), seeds)

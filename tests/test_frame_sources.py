@@ -9,15 +9,11 @@ import os
 import numpy as np
 import pytest
 import reference
-from core_calls import THREADS, binned, edges_of, reference_bins
+from core_calls import THREADS, binned, edges_of, reference_bins, seeds, shapes
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iosfast import ReadError, _core
-
-sides = st.integers(1, 24)
-shapes = st.tuples(sides, sides)
-seeds = st.integers(0, 2**32)
 
 
 def test_a_source_keeps_its_array_and_does_not_copy_it():

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 import reference
-from core_calls import THREADS, binned, edges_of, reference_bins
+from core_calls import THREADS, binned, dtypes, edges_of, reference_bins, seeds, shapes
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -17,10 +17,6 @@ from iosfast import _core
 #: Several tiles of 65,536 pixels, as whole frames, as one row, as one column, and just one more.
 LARGE = ((300, 701), (1, 131073), (70001, 1), (257, 257))
 
-sides = st.integers(1, 24)
-shapes = st.tuples(sides, sides)
-seeds = st.integers(0, 2**32)
-dtypes = st.sampled_from([np.uint8, np.uint16])
 bin_counts = st.lists(st.integers(1, 11), min_size=1, max_size=5)
 
 
