@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..binning import FrameClock
 from ..figures.episodes_overview import strongest
 from ..figures.parts import clock
 from ..maps import Maps
@@ -312,10 +313,8 @@ def header_facts(maps: Maps, episodes: Sequence[EpisodeOnPage], unit: str) -> li
     """Return the figures at the head of the page: value and what it is."""
     begin, end = _span(maps)
     recipe, rate = maps.info.recipe, maps.info.frame_rate_hz
-    if recipe.bin_seconds is not None:
-        end += recipe.bin_seconds  # times are those at which bins begin
-    elif recipe.bin_frames is not None and rate is not None:
-        end += recipe.bin_frames / rate
+    # Times are those at which bins begin.
+    end += FrameClock.of(recipe, rate, by_time=recipe.bin_frames is None).bin_seconds
     waves = [wave for episode in episodes for wave in episode.waves]
     speeds = [speed for episode in episodes for speed in episode.speeds]
     speed = f"{np.median(speeds):.2f} {unit}/min" if speeds else UNTOLD
