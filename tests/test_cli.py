@@ -275,6 +275,7 @@ def test_a_recording_is_no_folder_of_maps(here, capsys):
         (["2"], ["0", "1"]),
         (["violet", "blue"], ["blue", "violet"]),
         (["violet,blue"], ["blue", "violet"]),
+        (["violet,", "blue"], ["blue", "violet"]),
     ],
 )
 def test_channels(here, capsys, given, names):
@@ -292,6 +293,15 @@ def test_channels(here, capsys, given, names):
             same_maps(load(here / "out" / channel), expected[name])
         with Image.open(f"out/{channel}/contact_sheet.png") as picture:
             assert picture.width > 500
+
+
+def test_channels_without_a_name(here, capsys):
+    code, _, errors = command(capsys, "preprocess", "a.tif", "--out", "out", "--channels", ",")
+    assert (code, errors[-1]) == (
+        1,
+        "iosfast: error: --channels takes names, a number, or 'file'",
+    )
+    assert not os.path.exists("out")
 
 
 def test_channels_of_the_file(here, capsys):

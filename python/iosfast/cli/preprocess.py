@@ -133,9 +133,11 @@ def channels_of(options: argparse.Namespace) -> Any:
     """Return the channels that were named: their names, their number, or "file"."""
     if options.channels is None:
         return None
-    given = [name for names in options.channels for name in names.split(",")]
+    given = [name for names in options.channels for name in names.split(",") if name]
     if len(given) > 1:
         return given
+    if not given:
+        raise ValueError("--channels takes names, a number, or 'file'")
     return int(given[0]) if given[0].isdecimal() else "file" if given[0] == "file" else given
 
 
